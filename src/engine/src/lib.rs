@@ -5,3 +5,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod base;
+pub mod command;
+pub mod data;
+pub mod keyspace;

@@ -1,0 +1,55 @@
+//! What a client can say: each command declared once, beside its handler.
+//!
+//! [`table::COMMANDS`] holds every [`Spec`]; registration with the host, key
+//! specs, ACL categories, arity checks, what replay accepts, the README's
+//! table and the example tests all derive from it.
+
+pub mod args;
+pub mod error;
+pub mod key;
+pub mod reply;
+pub mod spec;
+pub mod string;
+pub mod table;
+
+pub use error::CommandError;
+pub use reply::Reply;
+pub use spec::{Flags, Group, KeyAccess, KeySpec, Spec};
+
+use crate::keyspace::keys::Keys;
+
+/// What a handler works with.
+pub struct Cx<'a> {
+    /// The keyspace.
+    pub ks: Keys<'a>,
+    /// Where the reply goes. A handler that returns an error has written nothing.
+    pub reply: &'a mut dyn Reply,
+    /// The command that runs.
+    pub spec: &'static Spec,
+}
+
+impl Cx<'_> {
+    /// Logs the command as it was given, under its canonical name.
+    #[inline]
+    pub fn log_verbatim(&mut self, args: &[&[u8]]) {
+        self.ks
+            .effect(self.spec.name.as_bytes(), args.get(1..).unwrap_or_default());
+    }
+}
+
+/// Runs a command whose arguments are `args`, its name first.
+///
+/// # Errors
+/// What the client is told; nothing was changed and nothing replied then.
+#[inline]
+pub fn execute(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
+    if !cx.spec.accepts(args.len()) {
+        return Err(CommandError::Arity(cx.spec.name));
+    }
+    (cx.spec.run)(cx, args)
+}
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;

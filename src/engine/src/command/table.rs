@@ -1,0 +1,17 @@
+//! Every command.
+
+use super::spec::Spec;
+use super::{key, string};
+
+/// The specs of each family.
+pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS];
+
+/// Every command.
+pub fn all() -> impl Iterator<Item = &'static Spec> {
+    COMMANDS.iter().flat_map(|family| family.iter())
+}
+
+/// The command of this name, in any case, without `PERSIST.`.
+pub fn find(name: &[u8]) -> Option<&'static Spec> {
+    all().find(|spec| spec.name.as_bytes().eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,245 @@
+//! One database as a command sees it: lookups that honour expiry, changes
+//! that leave their traces (effects for the log, events for watchers).
+
+use super::Keyspace;
+use crate::base::clock::Clock;
+use crate::base::random::Random;
+use crate::data::entry::Entry;
+use crate::data::string;
+use crate::data::table::Table;
+use crate::data::value::{Kind, Limits};
+
+/// Entries with more parts than this are freed off the event loop.
+const HEAVY: usize = 64;
+
+/// Classes of keyspace events, as in `notify-keyspace-events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventClass {
+    /// `g`: DEL, EXPIRE, RENAME ...
+    Generic,
+    /// `$`
+    String,
+    /// `l`
+    List,
+    /// `s`
+    Set,
+    /// `h`
+    Hash,
+    /// `z`
+    Zset,
+    /// `x`: a key ended.
+    Expired,
+}
+
+/// What left the keyspace and may be large.
+#[derive(Debug)]
+pub enum Garbage {
+    /// One entry.
+    Entry(Entry),
+    /// A whole database.
+    Database(Table<Entry>),
+}
+
+/// Receives what an execution did, in the order it was done.
+pub trait Outcome {
+    /// A change for the log: a Redis command by its canonical name, whose
+    /// replay does the same again whatever the clock says.
+    fn effect(&mut self, db: u32, name: &[u8], args: &[&[u8]]);
+    /// `key` was changed; `event` is its keyspace notification.
+    fn event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]);
+    /// `key` came to hold something that blocked readers may wait for.
+    fn ready(&mut self, db: u32, key: &[u8]);
+    /// To be dropped away from the event loop.
+    fn discard(&mut self, garbage: Garbage);
+}
+
+/// The wrong kind of value is under the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongType;
+
+/// What a command works with, but for its reply.
+pub struct Keys<'a> {
+    /// All databases.
+    pub space: &'a mut Keyspace,
+    /// The selected database.
+    pub db: u32,
+    /// Where changes are told.
+    pub out: &'a mut dyn Outcome,
+    /// Random choices.
+    pub rng: &'a mut dyn Random,
+    /// When small values become large ones.
+    pub limits: &'a Limits,
+    /// `None` in replay, which must not depend on the clock: there, nothing
+    /// is ever due and "now" is the epoch.
+    pub clock: Option<&'a dyn Clock>,
+    /// The time of this execution once somebody asked, so that one command
+    /// sees one time.
+    pub now: Option<u64>,
+}
+
+impl Keys<'_> {
+    /// The time of this execution, unix ms; 0 in replay.
+    pub fn now(&mut self) -> u64 {
+        match self.now {
+            Some(now) => now,
+            None => *self.now.insert(self.clock.map_or(0, |c| c.now_ms())),
+        }
+    }
+
+    /// Whether this is a replay of the log.
+    pub fn is_replay(&self) -> bool {
+        self.clock.is_none()
+    }
+
+    /// The selected database.
+    pub fn table(&mut self) -> &mut Table<Entry> {
+        self.space.db_mut(self.db)
+    }
+
+    /// Removes `key` if its time has come, with a DEL in the log.
+    #[inline]
+    fn reap(&mut self, hash: u64, key: &[u8]) {
+        // Most databases have no key that is due, which two words tell.
+        let min = self.table().min_expiry();
+        if min == u64::MAX || min > self.now() {
+            return;
+        }
+        let now = self.now();
+        let due = |e: &Entry| e.expiry().is_some_and(|at| at <= now);
+        if self.table().get(hash, key).is_some_and(due)
+            && let Some(entry) = self.table().remove(hash, key)
+        {
+            self.expired(entry);
+        }
+    }
+
+    /// Tells that `entry` ended and frees it.
+    pub fn expired(&mut self, entry: Entry) {
+        self.effect(b"DEL", &[entry.key()]);
+        self.out
+            .event(self.db, EventClass::Expired, "expired", entry.key());
+        self.discard(entry);
+    }
+
+    /// The entry under `key`.
+    #[inline]
+    pub fn get(&mut self, key: &[u8]) -> Option<&Entry> {
+        let hash = self.table().hash(key);
+        self.reap(hash, key);
+        self.table().get(hash, key)
+    }
+
+    /// The entry under `key`, for changes of its value.
+    #[inline]
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
+        let hash = self.table().hash(key);
+        self.reap(hash, key);
+        self.table().get_mut(hash, key)
+    }
+
+    /// The entry under `key` if it is of `kind`.
+    #[inline]
+    pub fn read(&mut self, key: &[u8], kind: Kind) -> Result<Option<&Entry>, WrongType> {
+        match self.get(key) {
+            Some(e) if e.kind() != kind => Err(WrongType),
+            found => Ok(found),
+        }
+    }
+
+    /// The entry under `key`, for changes, if it is of `kind`.
+    #[inline]
+    pub fn write(&mut self, key: &[u8], kind: Kind) -> Result<Option<&mut Entry>, WrongType> {
+        match self.get_mut(key) {
+            Some(e) if e.kind() != kind => Err(WrongType),
+            found => Ok(found),
+        }
+    }
+
+    /// Whether `key` is there.
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Puts `entry` in, in the place of any other under its key. Tells nobody.
+    pub fn put(&mut self, entry: Entry) {
+        let hash = self.table().hash(entry.key());
+        if let Some(old) = self.table().insert(hash, entry) {
+            self.discard(old);
+        }
+    }
+
+    /// Sets `key` to a string, whatever it was. Tells nobody.
+    #[inline]
+    pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: Option<u64>) {
+        let max_small = self.limits.string_max_small;
+        let table = self.space.db_mut(self.db);
+        let hash = table.hash(key);
+        // The commonest write of all, a value of the same length, needs no
+        // allocation.
+        if expiry.is_none()
+            && let Some(Entry::Small(old)) = table.get_mut(hash, key)
+            && old.overwrite_string(value)
+        {
+            return;
+        }
+        if let Some(old) = table.insert(hash, string::entry(key, value, expiry, max_small)) {
+            self.discard(old);
+        }
+    }
+
+    /// Takes the entry under `key` out. Tells nobody.
+    pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
+        let hash = self.table().hash(key);
+        self.reap(hash, key);
+        self.table().remove(hash, key)
+    }
+
+    /// Removes the entry under `key`. Tells nobody.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        match self.take(key) {
+            Some(entry) => {
+                self.discard(entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Removes `key` if its collection has become empty, and tells watchers;
+    /// the log needs no word of it, since replay empties it the same way.
+    pub fn delete_if_empty(&mut self, key: &[u8], is_empty: bool) {
+        if is_empty && self.delete(key) {
+            self.changed(EventClass::Generic, "del", key);
+        }
+    }
+
+    /// Sets or removes the expiry of `key`; `false` when there is no such key.
+    pub fn set_expiry(&mut self, key: &[u8], at_ms: Option<u64>) -> bool {
+        let hash = self.table().hash(key);
+        self.table().set_expiry(hash, key, at_ms)
+    }
+
+    /// Drops `entry`, elsewhere when that takes long.
+    pub fn discard(&mut self, entry: Entry) {
+        if entry.weight() > HEAVY {
+            self.out.discard(Garbage::Entry(entry));
+        }
+    }
+
+    /// Writes a change to the log; see [`Outcome::effect`].
+    #[inline]
+    pub fn effect(&mut self, name: &[u8], args: &[&[u8]]) {
+        self.out.effect(self.db, name, args);
+    }
+
+    /// Tells watchers and subscribers that `key` was changed.
+    #[inline]
+    pub fn changed(&mut self, class: EventClass, event: &'static str, key: &[u8]) {
+        self.out.event(self.db, class, event, key);
+    }
+
+    /// Tells that blocked readers of `key` may find something.
+    pub fn ready(&mut self, key: &[u8]) {
+        self.out.ready(self.db, key);
+    }
+}
