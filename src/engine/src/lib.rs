@@ -7,4 +7,8 @@
 pub mod base;
 pub mod command;
 pub mod data;
+pub mod engine;
+pub mod host;
 pub mod keyspace;
+pub mod persist;
+pub mod settings;
