@@ -1,1 +1,9 @@
 //! What every layer may use and that knows no key and no file.
+
+pub mod clock;
+pub mod glob;
+pub mod hash;
+pub mod long_double;
+pub mod number;
+pub mod random;
+mod strtod;
