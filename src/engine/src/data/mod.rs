@@ -1,0 +1,3 @@
+//! The structures that values are made of.
+
+pub mod order;
