@@ -1,3 +1,4 @@
 //! The structures that values are made of.
 
+pub mod chunks;
 pub mod order;
