@@ -5,10 +5,4 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod base;
-pub mod command;
 pub mod data;
-pub mod engine;
-pub mod host;
-pub mod keyspace;
-pub mod persist;
-pub mod settings;
