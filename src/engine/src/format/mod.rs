@@ -6,10 +6,12 @@
 //! it covers is believed; what can't be understood is refused, never guessed.
 //!
 //! - [`resp`]: commands, the payload of the log.
+//! - [`group`]: the log's unit of writing, verification and recovery.
 
 use std::fmt;
 
 pub mod error;
+pub mod group;
 pub mod resp;
 
 pub use error::FormatError;
