@@ -7,11 +7,13 @@
 //!
 //! - [`resp`]: commands, the payload of the log.
 //! - [`group`]: the log's unit of writing, verification and recovery.
+//! - [`manifest`]: which files make up the log.
 
 use std::fmt;
 
 pub mod error;
 pub mod group;
+pub mod manifest;
 pub mod resp;
 
 pub use error::FormatError;
