@@ -1,4 +1,14 @@
-//! The structures that values are made of.
+//! Values, free of clients, clocks and disks.
 
 pub mod chunks;
+pub mod entry;
+pub mod hash;
+pub mod list;
 pub mod order;
+pub mod packed;
+pub mod set;
+pub mod string;
+pub mod table;
+pub mod text;
+pub mod value;
+pub mod zset;
