@@ -7,16 +7,30 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::base::hash::Seed;
 use crate::base::random::Random;
-use crate::command::{self, CommandError, Cx, Reply, Spec};
+use crate::command::spec::Find;
+use crate::command::{self, CommandError, Cx, Flags, Reply, Spec};
+use crate::data::table::Table;
+use crate::data::entry::Entry;
 use crate::data::value::Limits;
-use crate::host::{ChildEnd, Host};
+use crate::format::HistoryId;
+use crate::host::{ChildEnd, Host, Level};
+use crate::io::Disk;
 use crate::keyspace::Keyspace;
 use crate::keyspace::keys::{EventClass, Garbage, Keys, Outcome};
+use crate::persist::Persist;
 use crate::persist::executor::Executor;
+use crate::persist::start::Beginning;
 use crate::settings::Settings;
+
+/// Due keys that one step of the active expiry takes, at most.
+const EXPIRE_STEP: usize = 64;
+/// How long the active expiry may take in one tick, in us.
+const EXPIRE_BUDGET_US: u64 = 1_000;
 
 /// What the engine doesn't choose for itself.
 pub struct Parts {
+    /// Files.
+    pub disk: Arc<dyn Disk>,
     /// Runs what must not hold up the event loop.
     pub executor: Box<dyn Executor>,
     /// Time.
@@ -52,17 +66,27 @@ pub struct Call {
 pub struct Engine {
     space: Keyspace,
     limits: Limits,
-    settings: Settings,
-    parts: Parts,
+    persist: Persist,
+    clock: Arc<dyn Clock + Send + Sync>,
+    rng: Box<dyn Random>,
+    /// How far the child of a save or rewrite has come, 0 to 1.
+    child_progress: f64,
 }
 
 /// Passes what a command did to the log and the host.
 struct Doings<'a> {
     host: &'a mut dyn Host,
+    persist: &'a mut Persist,
+    atomic: bool,
+    single_key: bool,
 }
 
 impl Outcome for Doings<'_> {
-    fn effect(&mut self, _db: u32, _name: &[u8], _args: &[&[u8]]) {}
+    #[inline]
+    fn effect(&mut self, db: u32, name: &[u8], args: &[&[u8]]) {
+        self.persist.effect(db, name, args, self.atomic, self.single_key);
+    }
+    #[inline]
     fn event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]) {
         self.host.key_event(db, class, event, key);
     }
@@ -72,30 +96,81 @@ impl Outcome for Doings<'_> {
     fn discard(&mut self, garbage: Garbage) {
         self.host.discard(garbage);
     }
+    fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
+        self.host.replaced(db, before, after);
+    }
+}
+
+/// Whether every effect of this command touches one key only.
+fn is_single_key(spec: &Spec) -> bool {
+    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. }))
 }
 
 impl Engine {
     /// Loads what is on disk, or starts empty.
     ///
     /// # Errors
-    /// Files that can't be trusted, or a folder that can't be used; nothing
-    /// was changed on disk then.
-    pub fn open(settings: Settings, parts: Parts, _host: &mut dyn Host) -> Result<Self, OpenError> {
-        let mut parts = parts;
-        let mut seed = [0; 16];
-        parts.rng.fill(&mut seed);
-        Ok(Engine {
-            space: Keyspace::new(Seed(seed).into()),
-            limits: Limits::default(),
-            settings,
-            parts,
-        })
+    /// Files that can't be trusted, or a folder that can't be used.
+    pub fn open(settings: Settings, parts: Parts, host: &mut dyn Host) -> Result<Self, OpenError> {
+        let Parts { disk, executor, clock, mut rng, pid, databases } = parts;
+        let (mut seed, mut history) = ([0; 16], [0; 16]);
+        rng.fill(&mut seed);
+        while HistoryId::new(history).is_none() {
+            rng.fill(&mut history);
+        }
+        let history = HistoryId::new(history).ok_or_else(|| OpenError("no random bits".into()))?;
+        let limits = Limits { databases, ..Limits::default() };
+        let fresh = (history, Seed(seed));
+        let beginning = Beginning { disk, exec: executor, clock: clock.clone(), settings, pid, fresh };
+        let (persist, space) = Persist::start(beginning, &limits, host).map_err(|e| OpenError(e.0))?;
+        let mut engine = Engine { space, limits, persist, clock, rng, child_progress: 0.0 };
+        engine.reap_after_load(host);
+        Ok(engine)
+    }
+
+    /// Removes what was due while the server was down: only now, since replay
+    /// must not ask the clock.
+    fn reap_after_load(&mut self, host: &mut dyn Host) {
+        let before = self.space.len();
+        while self.expire_step(host) {}
+        self.persist.note_expired_at_load((before - self.space.len()) as u64);
+        self.before_sleep(host);
+    }
+
+    /// Takes some due keys of each database; `false` when none was left.
+    fn expire_step(&mut self, host: &mut dyn Host) -> bool {
+        let now = self.clock.now_ms();
+        let mut found = false;
+        let dbs: u32 = self.space.databases().map(|(db, _)| db + 1).last().unwrap_or(0);
+        for db in 0..dbs {
+            if self.space.db(db).is_none_or(|t| t.min_expiry() > now) {
+                continue;
+            }
+            let mut due = Vec::new();
+            self.space.db_mut(db).take_due(now, EXPIRE_STEP, &mut |entry| due.push(entry));
+            found |= due.len() == EXPIRE_STEP;
+            let mut out = Doings { host, persist: &mut self.persist, atomic: false, single_key: true };
+            let mut ks = Keys {
+                space: &mut self.space,
+                db,
+                out: &mut out,
+                rng: &mut *self.rng,
+                limits: &self.limits,
+                clock: Some(&*self.clock),
+                now: Some(now),
+            };
+            for entry in due {
+                ks.expired(entry);
+            }
+        }
+        found
     }
 
     /// Runs one data command; `args` holds its name first.
     ///
     /// # Errors
     /// What the client is told; nothing was replied then.
+    #[inline]
     pub fn execute(
         &mut self,
         host: &mut dyn Host,
@@ -104,100 +179,122 @@ impl Engine {
         call: Call,
         reply: &mut dyn Reply,
     ) -> Result<(), CommandError> {
-        let mut out = Doings { host };
+        let write = spec.flags.has(Flags::WRITE);
+        if write {
+            self.persist.may_write()?;
+        }
+        let mut out =
+            Doings { host, persist: &mut self.persist, atomic: call.atomic, single_key: is_single_key(spec) };
         let ks = Keys {
             space: &mut self.space,
             db: call.db,
             out: &mut out,
-            rng: &mut *self.parts.rng,
+            rng: &mut *self.rng,
             limits: &self.limits,
-            clock: Some(&*self.parts.clock),
+            clock: Some(&*self.clock),
             now: None,
         };
-        command::execute(&mut Cx { ks, reply, spec }, args)
+        let result = command::execute(&mut Cx { ks, reply, spec }, args);
+        if write && !call.atomic {
+            self.persist.unit_done(host);
+        }
+        result
     }
 
     /// The end of one pass of the event loop, before replies leave: what was
-    /// logged is written, and synced as the policy says.
-    pub fn before_sleep(&mut self, _host: &mut dyn Host) {}
+    /// logged is written, and synced as the policy says. `false`: that
+    /// failed, and the replies of this pass must not leave.
+    pub fn before_sleep(&mut self, host: &mut dyn Host) -> bool {
+        self.persist.before_sleep(host)
+    }
 
-    /// Regular work, to be called some ten times a second.
-    pub fn tick(&mut self, _host: &mut dyn Host) {}
+    /// Regular work, to be called some ten times a second, never inside a
+    /// transaction or script.
+    pub fn tick(&mut self, host: &mut dyn Host) {
+        let begun = self.clock.monotonic_us();
+        while self.expire_step(host) && self.clock.monotonic_us() - begun < EXPIRE_BUDGET_US {}
+        self.persist.tick(host, &self.space);
+    }
 
     /// The forked child has ended.
-    pub fn child_done(&mut self, _host: &mut dyn Host, _end: ChildEnd) {}
+    pub fn child_done(&mut self, host: &mut dyn Host, end: ChildEnd) {
+        self.child_progress = 0.0;
+        self.persist.child_done(host, end);
+    }
 
     /// PERSIST.SAVE: a durable snapshot before it returns.
     ///
     /// # Errors
     /// Another save is in progress, or why it failed.
-    pub fn save(&mut self, _host: &mut dyn Host) -> Result<(), CommandError> {
-        Ok(())
+    pub fn save(&mut self, host: &mut dyn Host) -> Result<(), CommandError> {
+        self.persist.save(host, &self.space)
     }
 
     /// PERSIST.BGSAVE, with the reply's text.
     ///
     /// # Errors
     /// In Redis's words.
-    pub fn bgsave(
-        &mut self,
-        _host: &mut dyn Host,
-        _schedule: bool,
-    ) -> Result<&'static str, CommandError> {
-        Ok("Background saving started")
+    pub fn bgsave(&mut self, host: &mut dyn Host, schedule: bool) -> Result<&'static str, CommandError> {
+        self.persist.bgsave(host, &self.space, schedule)
     }
 
     /// PERSIST.BGSAVE CANCEL, with the reply's text.
     ///
     /// # Errors
     /// Nothing to cancel.
-    pub fn cancel_bgsave(&mut self, _host: &mut dyn Host) -> Result<&'static str, CommandError> {
-        Ok("Background saving cancelled")
+    pub fn cancel_bgsave(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
+        self.persist.cancel_bgsave(host)
     }
 
     /// PERSIST.REWRITE, with the reply's text.
     ///
     /// # Errors
     /// In Redis's words.
-    pub fn rewrite(&mut self, _host: &mut dyn Host) -> Result<&'static str, CommandError> {
-        Ok("Background append only file rewriting started")
+    pub fn rewrite(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
+        self.persist.rewrite(host)
     }
 
     /// PERSIST.LASTSAVE: unix time in seconds.
     pub fn last_save(&self) -> u64 {
-        0
+        self.persist.last_save()
     }
 
     /// PERSIST.INFO: calls `field(section, name, value)` for each field, the
     /// sections in order.
     pub fn info(&mut self, field: &mut dyn FnMut(&'static str, &str, &str)) {
-        field(
-            "persistence",
-            "aof_enabled",
-            if self.settings.appendonly { "1" } else { "0" },
-        );
+        self.persist.info(&self.space, self.child_progress, field);
+    }
+
+    /// How far the child has come (0 to 1), as the adapter hears of it.
+    pub fn child_progress(&mut self, progress: f64) {
+        self.child_progress = progress;
     }
 
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.persist.settings
     }
 
     /// Takes settings changed at run time (CONFIG SET).
-    pub fn apply(&mut self, _host: &mut dyn Host, settings: Settings) {
-        self.settings = settings;
+    pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
+        self.persist.apply(host, settings);
     }
 
     /// The server stops: writes and syncs the log, takes a last snapshot when
     /// save points are set, and waits until all is durable.
-    pub fn shutdown(&mut self, _host: &mut dyn Host) {}
+    pub fn shutdown(&mut self, host: &mut dyn Host) {
+        self.persist.shutdown(host, &self.space);
+    }
 
     /// A write handler panicked: what it did may be half done. Refuses
     /// writes, saves and rewrites until a restart replays the log.
-    pub fn poison(&mut self, _host: &mut dyn Host) {}
+    pub fn poison(&mut self, host: &mut dyn Host) {
+        host.log(Level::Warning, "a command panicked; see the lines before");
+        self.persist.poison(host);
+    }
 
-    /// Whether nothing durable is under way: no log bytes unwritten, no job.
-    pub fn is_quiet(&self) -> bool {
-        true
+    /// The data, for tests and tools.
+    pub fn space(&self) -> &Keyspace {
+        &self.space
     }
 }

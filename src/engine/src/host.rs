@@ -1,5 +1,7 @@
 //! What the engine asks of the process it lives in.
 
+use crate::data::entry::Entry;
+use crate::data::table::Table;
 use crate::keyspace::keys::{EventClass, Garbage};
 
 /// How important a log line is, in the host's words.
@@ -22,14 +24,19 @@ pub enum ChildEnd {
     Killed(i32),
 }
 
+/// What a forked child does: it is handed a way to report its progress (0 to
+/// 1), and returns its exit code.
+pub type ChildWork<'a> = &'a mut dyn FnMut(&mut dyn FnMut(f64)) -> i32;
+
 /// The host, as the engine sees it. Everything happens on its main thread.
 pub trait Host {
     /// Writes a line to the server's log.
     fn log(&mut self, level: Level, line: &str);
     /// `key` was changed: invalidate caches, fail WATCHers, notify subscribers.
     fn key_event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]);
-    /// A database (`None`: all) was emptied or exchanged as a whole.
-    fn flushed(&mut self, db: Option<u32>);
+    /// A whole database was emptied or exchanged: watched keys of both
+    /// tables were changed, and those of `after` may serve blocked readers.
+    fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>);
     /// `key` may serve a blocked reader.
     fn key_ready(&mut self, db: u32, key: &[u8]);
     /// Frees `garbage` away from the event loop.
@@ -42,7 +49,7 @@ pub trait Host {
     ///
     /// # Errors
     /// Why there could be no child.
-    fn fork(&mut self, work: &mut dyn FnMut(&mut dyn FnMut(f64)) -> i32) -> Result<i32, String>;
+    fn fork(&mut self, work: ChildWork<'_>) -> Result<i32, String>;
     /// Ends the child and waits for its end; no [`ChildEnd`] will be told.
     fn kill_child(&mut self, pid: i32);
     /// A latency sample, in ms.

@@ -1,4 +1,316 @@
 //! Durability: the log, snapshots, rewrites and recovery, composed of
 //! `io` and `format`.
+//!
+//! The event loop owns all state. What must not hold it up (fsync in the
+//! background, commits) goes to the [`executor`] as jobs that run strictly in
+//! order and come back as [`JobEnd`]s. While a job that touches the log is
+//! under way the event loop writes nothing to it, so there is one writer at
+//! any moment.
+//!
+//! - [`load`]: which files win at start, and reading them.
+//! - [`log`]: effects become groups, groups become durable.
+//! - [`flush`]: when to write and sync, and what to do when that fails.
+//! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
+//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
 
+pub mod dump;
 pub mod executor;
+pub mod files;
+pub mod flush;
+pub mod info;
+pub mod load;
+pub mod log;
+pub mod replay;
+pub mod restore;
+pub mod rewrite;
+pub mod save;
+pub mod start;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::clock::Clock;
+use crate::base::hash::Seed;
+use crate::command::CommandError;
+use crate::format::HistoryId;
+use crate::format::manifest::Manifest;
+use crate::host::{ChildEnd, Host, Level};
+use crate::keyspace::Keyspace;
+use crate::io::{Disk, DiskError};
+use crate::settings::Settings;
+use executor::Executor;
+use files::Files;
+use flush::{Health, Timings};
+use log::{Log, LogFile, Mark};
+use rewrite::Rewrite;
+use save::Save;
+
+/// What a finished job tells.
+pub enum JobEnd {
+    /// The log file with this number is durable up to the mark.
+    Synced {
+        /// The file's number in the manifest.
+        file: u64,
+        /// How far.
+        mark: Mark,
+        /// How long the fsync took, in us.
+        took_us: u64,
+        /// Whether it worked.
+        result: Result<(), DiskError>,
+    },
+    /// The manifest names the incr file of a coming rewrite.
+    IncrReady(Result<LogFile, DiskError>),
+    /// The new base is in force.
+    BaseCommitted {
+        /// Its length in bytes.
+        len: u64,
+        /// The manifest in force now.
+        result: Result<Box<Manifest>, DiskError>,
+    },
+    /// The snapshot is in place.
+    SnapshotCommitted(Result<(), DiskError>),
+    /// Abandoned groups stand in a new file, and the manifest says so.
+    Healed(Result<(LogFile, Box<Manifest>), DiskError>),
+    /// Something was tidied up; nothing depends on it.
+    Tidied,
+}
+
+/// The state of everything durable.
+pub struct Persist {
+    /// Where files are.
+    pub files: Files,
+    disk: Arc<dyn Disk>,
+    exec: Box<dyn Executor>,
+    clock: Arc<dyn Clock + Send + Sync>,
+    /// The settings in force.
+    pub settings: Settings,
+    /// Sequence number of the last effect.
+    pub seq: u64,
+    /// Its history.
+    pub history: HistoryId,
+    /// Seed of the keyspace's hash.
+    pub seed: Seed,
+    /// The log, while it is on.
+    log: Option<Log>,
+    /// What the manifest on disk says or, while a job is under way, will say.
+    manifest: Option<Manifest>,
+    health: Health,
+    save: Save,
+    rewrite: Rewrite,
+    timings: Timings,
+    counters: Counters,
+    temp_number: u64,
+    /// Set by a panic inside a write: memory can't be trusted any more.
+    poisoned: bool,
+}
+
+/// What INFO tells beyond the present state.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Changes since the last save.
+    pub dirty: u64,
+    /// When the last successful save began, unix seconds.
+    pub last_save: u64,
+    /// Whether the last BGSAVE worked.
+    pub last_bgsave_ok: bool,
+    /// How long the last BGSAVE took, in s.
+    pub last_bgsave_secs: Option<u64>,
+    /// When one was last tried, unix seconds.
+    pub last_bgsave_try: u64,
+    /// Successful saves.
+    pub saves: u64,
+    /// Whether the last rewrite worked.
+    pub last_rewrite_ok: bool,
+    /// How long it took, in s.
+    pub last_rewrite_secs: Option<u64>,
+    /// Successful rewrites.
+    pub rewrites: u64,
+    /// Failed rewrites in a row.
+    pub rewrite_failures: u32,
+    /// When the last one failed, unix ms.
+    pub rewrite_failed_at: u64,
+    /// Length of the base and of all closed incr files, in bytes.
+    pub base_len: u64,
+    /// Length of the log's other files but the current one, in bytes.
+    pub closed_len: u64,
+    /// Length of everything at the last rewrite or at start, in bytes.
+    pub rewrite_base_size: u64,
+    /// Writes that waited behind an fsync.
+    pub delayed_fsync: u64,
+    /// Keys in the child's hands, and how many of them it has done.
+    pub child_keys: u64,
+    /// When loading began and how long it took.
+    pub load_ms: u64,
+    /// Keys loaded at start.
+    pub loaded_keys: u64,
+    /// Keys that were due at start.
+    pub expired_at_load: u64,
+    /// Latest fsync latencies, in us, newest last.
+    pub fsync_us: VecDeque<u64>,
+}
+
+impl Persist {
+    fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    fn now_secs(&self) -> u64 {
+        self.now_ms() / 1000
+    }
+
+    fn next_temp(&mut self) -> u64 {
+        self.temp_number += 1;
+        self.temp_number
+    }
+
+    /// Whether the log is on or being turned on.
+    pub fn log_is_on(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Whether a child of ours is alive.
+    pub fn child_is_alive(&self) -> bool {
+        self.save.pid().is_some() || self.rewrite.pid().is_some()
+    }
+
+    /// Notes one effect: it gets the next sequence number.
+    #[inline]
+    pub fn effect(&mut self, db: u32, name: &[u8], args: &[&[u8]], atomic: bool, single_key: bool) {
+        self.seq += 1;
+        self.counters.dirty += 1;
+        if let Some(log) = &mut self.log {
+            log.effect(db, name, args, atomic, single_key);
+        }
+    }
+
+    /// Whether a write may run now.
+    ///
+    /// # Errors
+    /// What the client is told otherwise.
+    #[inline]
+    pub fn may_write(&self) -> Result<(), CommandError> {
+        if self.health.is_ok() && !self.poisoned && (self.counters.last_bgsave_ok || !self.stops_on_failed_save()) {
+            return Ok(());
+        }
+        Err(self.refusal())
+    }
+
+    fn stops_on_failed_save(&self) -> bool {
+        self.settings.stop_writes_on_bgsave_error && !self.settings.save_points().is_empty()
+    }
+
+    #[cold]
+    fn refusal(&self) -> CommandError {
+        if self.poisoned {
+            return CommandError::text(
+                "MISCONF An internal error may have left the durable keyspace half changed. Writes are refused until the server is restarted, which replays the log. See the server's log.",
+            );
+        }
+        match &self.health {
+            Health::Broken { error, .. } => {
+                CommandError::Text(format!("MISCONF Errors writing to the AOF file: {error}").into())
+            }
+            Health::Ok => CommandError::text(
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
+            ),
+        }
+    }
+
+    /// A write handler panicked; see [`Persist::may_write`].
+    pub fn poison(&mut self, host: &mut dyn Host) {
+        self.poisoned = true;
+        host.log(
+            Level::Warning,
+            "a panic inside a write: the durable keyspace may be half changed. Writes, saves and rewrites are refused until a restart replays the log.",
+        );
+    }
+
+    /// Regular work, some ten times a second, never inside a transaction.
+    pub fn tick(&mut self, host: &mut dyn Host, space: &Keyspace) {
+        self.before_sleep(host);
+        self.try_heal(host, false);
+        self.save_if_due(host, space);
+        self.advance_rewrite(host, space);
+    }
+
+    /// The child has ended.
+    pub fn child_done(&mut self, host: &mut dyn Host, end: ChildEnd) {
+        if self.save.pid().is_some() {
+            self.save_child_done(host, end);
+        } else {
+            self.rewrite_child_done(host, end);
+        }
+    }
+
+    /// PERSIST.LASTSAVE: unix seconds.
+    pub fn last_save(&self) -> u64 {
+        self.counters.last_save
+    }
+
+    /// So many keys were due when the server started.
+    pub fn note_expired_at_load(&mut self, keys: u64) {
+        self.counters.expired_at_load = keys;
+    }
+
+    /// Takes settings changed at run time.
+    pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        if self.settings.appendonly && !before.appendonly {
+            if let Err(e) = self.turn_on(host) {
+                host.log(Level::Warning, &format!("The log can't be turned on: {e}. persist.appendonly is set back to no."));
+                self.settings.appendonly = false;
+            }
+        } else if !self.settings.appendonly && before.appendonly {
+            match self.turn_off(host) {
+                Ok(()) => {
+                    self.health = Health::Ok;
+                    host.log(Level::Notice, "The log is off and closed.");
+                }
+                Err(e) => host.log(
+                    Level::Warning,
+                    &format!("The log is off, but its end could not be marked: {e}. The next start would load it; take a snapshot with PERSIST.SAVE."),
+                ),
+            }
+        }
+    }
+
+    /// Takes the ends of finished jobs.
+    fn poll(&mut self, host: &mut dyn Host) {
+        while let Some(done) = self.exec.poll() {
+            self.job_ended(host, done);
+        }
+    }
+
+    /// Waits until no job is under way.
+    fn drain(&mut self, host: &mut dyn Host) {
+        while let Some(done) = self.exec.wait() {
+            self.job_ended(host, done);
+        }
+    }
+
+    fn submit(&mut self, job: impl FnOnce() -> JobEnd + Send + 'static) {
+        self.exec.submit(Box::new(move || Box::new(job())));
+    }
+
+    fn job_ended(&mut self, host: &mut dyn Host, done: executor::Done) {
+        let end = match done.downcast::<JobEnd>() {
+            Ok(end) => *end,
+            Err(_) => {
+                // The executor caught a panic: what that job did is unknown.
+                self.poison(host);
+                return;
+            }
+        };
+        match end {
+            JobEnd::Synced { file, mark, took_us, result } => self.synced(host, file, mark, took_us, result),
+            JobEnd::IncrReady(result) => self.incr_ready(host, result),
+            JobEnd::BaseCommitted { len, result } => self.base_committed(host, len, result),
+            JobEnd::SnapshotCommitted(result) => self.snapshot_committed(host, result),
+            JobEnd::Healed(result) => self.healed(host, result),
+            JobEnd::Tidied => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

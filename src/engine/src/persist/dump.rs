@@ -1,0 +1,318 @@
+//! The keyspace written out: as a snapshot, or as the commands of a RESP
+//! base. What a forked child runs; it only reads the keyspace.
+
+use std::io::{self, Write};
+
+use crate::base::hash::Seed;
+use crate::base::number;
+use crate::data::entry::{Entry, Payload};
+use crate::data::packed::{push_element, push_score};
+use crate::data::value::{Kind, Value};
+use crate::data::{hash, list, set, zset};
+use crate::format::HistoryId;
+use crate::format::group::{GROUP_HEADER_LEN, GroupHeader, seal};
+use crate::format::resp::push_command;
+use crate::format::snapshot::{FRAGMENT_TARGET, Fragment, SnapshotHeader, SnapshotWriter, Summary};
+use crate::keyspace::Keyspace;
+
+/// Keys between two reports of progress.
+const PROGRESS_EVERY: u64 = 1024;
+/// Items in one command of a RESP base, as in Redis.
+const ITEMS_PER_COMMAND: usize = 64;
+/// Bytes after which a group of a RESP base is closed.
+const GROUP_TARGET: usize = 1 << 20;
+
+/// What is written, whatever the form.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject {
+    /// Sequence number of the last effect in the keyspace.
+    pub seq: u64,
+    /// Its history.
+    pub history: HistoryId,
+    /// Seed of the keyspace's hash.
+    pub seed: Seed,
+    /// Unix ms.
+    pub now_ms: u64,
+    /// `rdbcompression`
+    pub compress: bool,
+    /// `rdbchecksum`
+    pub checksums: bool,
+}
+
+/// Writes a snapshot; `progress` is told how many keys are done. Nothing is
+/// durable until the caller has synced `out`.
+///
+/// # Errors
+/// The sink's.
+pub fn snapshot(
+    space: &Keyspace,
+    out: impl Write,
+    subject: &Subject,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<Summary> {
+    let header = SnapshotHeader {
+        created_ms: subject.now_ms,
+        seq: subject.seq,
+        history: subject.history,
+        seed: subject.seed.0,
+        checksums: subject.checksums,
+    };
+    let mut w = SnapshotWriter::begin(out, &header, subject.compress)?;
+    let mut done = 0;
+    for (db, table) in space.databases().filter(|(_, table)| !table.is_empty()) {
+        w.database(db)?;
+        let mut position = Some(0);
+        while let Some(at) = position {
+            let (entries, next) = table.segment_at(at);
+            for entry in entries {
+                match entry {
+                    Entry::Small(small) => w.small(small.as_bytes())?,
+                    Entry::Large(object) => large(&mut w, entry, &object.value, at)?,
+                }
+                done += 1;
+                if done % PROGRESS_EVERY == 0 {
+                    progress(done);
+                }
+            }
+            w.segment_done(next)?;
+            position = next;
+        }
+    }
+    progress(done);
+    w.finish().map(|(_, summary)| summary)
+}
+
+/// Collects the items of a large value into fragments.
+struct Fragments<'a, W> {
+    w: &'a mut SnapshotWriter<W>,
+    kind: Kind,
+    expiry: Option<u64>,
+    key: &'a [u8],
+    position: u64,
+    total: u64,
+    start: u64,
+    count: u64,
+    items: Vec<u8>,
+    result: io::Result<()>,
+}
+
+impl<W: Write> Fragments<'_, W> {
+    fn flush(&mut self) {
+        if self.count == 0 || self.result.is_err() {
+            return;
+        }
+        let part = Fragment {
+            kind: self.kind,
+            expiry: self.expiry,
+            key: self.key,
+            total: self.total,
+            start: self.start,
+            count: self.count,
+            items: &self.items,
+        };
+        self.result = self.w.fragment(&part, self.position);
+        self.start += self.count;
+        self.count = 0;
+        self.items.clear();
+    }
+
+    /// Adds `n` items that `write` appends.
+    fn add(&mut self, n: u64, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.items);
+        self.count += n;
+        if self.items.len() >= FRAGMENT_TARGET {
+            self.flush();
+        }
+    }
+}
+
+fn large<W: Write>(w: &mut SnapshotWriter<W>, entry: &Entry, value: &Value, position: u64) -> io::Result<()> {
+    let total = match value {
+        Value::Str(bytes) => bytes.len(),
+        other => other.len(),
+    };
+    if total == 0 {
+        // Fragments can't say nothing; only a string can be empty.
+        let small = crate::data::entry::SmallEntry::new(value.kind(), entry.key(), entry.expiry(), &[]);
+        return w.small(small.as_bytes());
+    }
+    let mut parts = Fragments {
+        w,
+        kind: value.kind(),
+        expiry: entry.expiry(),
+        key: entry.key(),
+        position,
+        total: total as u64,
+        start: 0,
+        count: 0,
+        items: Vec::new(),
+        result: Ok(()),
+    };
+    let payload = Payload::Large(value);
+    match value {
+        Value::Str(bytes) => {
+            for piece in bytes.chunks(FRAGMENT_TARGET) {
+                parts.add(piece.len() as u64, |out| out.extend_from_slice(piece));
+            }
+        }
+        Value::List(_) => list::for_each(payload, &mut |e| parts.add(1, |out| push_element(out, e))),
+        Value::Set(_) => set::for_each(payload, &mut |m| parts.add(1, |out| push_element(out, m))),
+        Value::Hash(_) => hash::for_each(payload, &mut |field, value| {
+            parts.add(1, |out| {
+                push_element(out, field);
+                push_element(out, value);
+            });
+        }),
+        Value::Zset(_) => zset::for_each(payload, &mut |score, member| {
+            parts.add(1, |out| {
+                push_score(out, score);
+                push_element(out, member);
+            });
+        }),
+    }
+    parts.flush();
+    parts.result
+}
+
+/// Writes groups of commands that rebuild the keyspace: a base that a stock
+/// server loads. Its effects are numbered from 1 by themselves. Returns the
+/// length in bytes and the checksum of the last group.
+///
+/// # Errors
+/// The sink's.
+pub fn resp_base(
+    space: &Keyspace,
+    out: impl Write,
+    subject: &Subject,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<(u64, u64)> {
+    let mut w = BaseWriter {
+        out,
+        subject: *subject,
+        buf: vec![0; GROUP_HEADER_LEN],
+        effects: 0,
+        next_seq: 1,
+        prev_crc: 0,
+        len: 0,
+        db: 0,
+    };
+    let mut done = 0;
+    for (db, table) in space.databases() {
+        w.db = db;
+        for entry in table.iter() {
+            w.entry(entry)?;
+            done += 1;
+            if done % PROGRESS_EVERY == 0 {
+                progress(done);
+            }
+        }
+        // A group names one database.
+        w.flush()?;
+    }
+    progress(done);
+    w.out.flush()?;
+    Ok((w.len, w.prev_crc))
+}
+
+struct BaseWriter<W> {
+    out: W,
+    subject: Subject,
+    buf: Vec<u8>,
+    effects: u32,
+    next_seq: u64,
+    prev_crc: u64,
+    len: u64,
+    db: u32,
+}
+
+impl<W: Write> BaseWriter<W> {
+    fn command(&mut self, argv: &[&[u8]]) {
+        if self.effects == 0 {
+            push_command(&mut self.buf, &[b"SELECT", self.db.to_string().as_bytes()]);
+        }
+        push_command(&mut self.buf, argv);
+        self.effects += 1;
+    }
+
+    fn entry(&mut self, entry: &Entry) -> io::Result<()> {
+        let key = entry.key();
+        let payload = entry.payload();
+        match entry.kind() {
+            Kind::String => {
+                let value = crate::data::string::bytes(entry);
+                match entry.expiry() {
+                    None => self.command(&[b"SET", key, value]),
+                    Some(ms) => self.command(&[b"SET", key, value, b"PXAT", ms.to_string().as_bytes()]),
+                }
+                return self.flush_if_full();
+            }
+            Kind::List => self.items(b"RPUSH", key, 1, |add| list::for_each(payload, &mut |e| add(&[e]))),
+            Kind::Set => self.items(b"SADD", key, 1, |add| set::for_each(payload, &mut |m| add(&[m]))),
+            Kind::Hash => self.items(b"HSET", key, 2, |add| hash::for_each(payload, &mut |f, v| add(&[f, v]))),
+            Kind::Zset => self.items(b"ZADD", key, 2, |add| {
+                zset::for_each(payload, &mut |score, member| {
+                    let mut text = Default::default();
+                    add(&[number::format_f64_shortest(score, &mut text), member]);
+                });
+            }),
+        }?;
+        if let Some(ms) = entry.expiry() {
+            self.command(&[b"PEXPIREAT", key, ms.to_string().as_bytes()]);
+        }
+        self.flush_if_full()
+    }
+
+    /// Commands `name key word...`, at most 64 items of `per_item` words each.
+    fn items(
+        &mut self,
+        name: &[u8],
+        key: &[u8],
+        per_item: usize,
+        visit: impl FnOnce(&mut dyn FnMut(&[&[u8]])),
+    ) -> io::Result<()> {
+        let mut words: Vec<Vec<u8>> = Vec::new();
+        let mut result = Ok(());
+        visit(&mut |item| {
+            words.extend(item.iter().map(|w| w.to_vec()));
+            if words.len() >= ITEMS_PER_COMMAND * per_item && result.is_ok() {
+                result = self.words(name, key, &mut words);
+            }
+        });
+        result?;
+        if words.is_empty() { Ok(()) } else { self.words(name, key, &mut words) }
+    }
+
+    fn words(&mut self, name: &[u8], key: &[u8], words: &mut Vec<Vec<u8>>) -> io::Result<()> {
+        let argv: Vec<&[u8]> = [name, key].into_iter().chain(words.iter().map(Vec::as_slice)).collect();
+        self.command(&argv);
+        words.clear();
+        self.flush_if_full()
+    }
+
+    fn flush_if_full(&mut self) -> io::Result<()> {
+        if self.buf.len() >= GROUP_TARGET { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.effects == 0 {
+            return Ok(());
+        }
+        let header = GroupHeader {
+            single_key: true,
+            base: true,
+            first_seq: self.next_seq,
+            effects: self.effects,
+            time_ms: self.subject.now_ms,
+            prev_crc: self.prev_crc,
+            durable: 0,
+            history: self.subject.history,
+        };
+        self.prev_crc = seal(&mut self.buf, &header).map_err(|e| io::Error::other(e.to_string()))?;
+        self.out.write_all(&self.buf)?;
+        self.len += self.buf.len() as u64;
+        self.next_seq += u64::from(self.effects);
+        self.effects = 0;
+        self.buf.truncate(GROUP_HEADER_LEN);
+        Ok(())
+    }
+}

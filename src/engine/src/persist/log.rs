@@ -1,0 +1,580 @@
+//! The log's writing end: effects gather in a group, groups wait to be
+//! written, written groups wait to be synced.
+//!
+//! A group stays in memory until its fsync has succeeded, so that after a
+//! failed write or fsync nothing acknowledged exists only in a file that can
+//! no longer be trusted.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::format::HistoryId;
+use crate::format::group::{GROUP_HEADER_LEN, GroupHeader, seal};
+use crate::format::manifest::{IncrEnd, IncrStart};
+use crate::format::resp::{push_array, push_bulk, push_command};
+use crate::io::{DiskError, File, append_all};
+
+/// Effects of one pass of the event loop, not yet sealed.
+#[derive(Debug)]
+struct OpenGroup {
+    buf: Vec<u8>,
+    effects: u32,
+    single_key: bool,
+    db: Option<u32>,
+    in_multi: bool,
+}
+
+/// A group as it goes to disk, and where the log stands after it.
+#[derive(Debug, Clone)]
+pub struct SealedGroup {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Sequence number of its last effect.
+    pub last_seq: u64,
+    /// Its checksum.
+    pub crc: u64,
+}
+
+/// A place in the log between two groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Sequence number of the last effect before it.
+    pub seq: u64,
+    /// Length of the current file up to here, in bytes.
+    pub len: u64,
+    /// Checksum of the group before it.
+    pub crc: u64,
+}
+
+/// The file that takes new groups.
+#[derive(Clone)]
+pub struct LogFile {
+    /// To write and sync.
+    pub file: Arc<dyn File>,
+    /// For errors.
+    pub path: PathBuf,
+    /// Its number in the manifest.
+    pub seq: u64,
+}
+
+/// How much a group may hold before it is closed early, in bytes.
+pub const GROUP_LIMIT: usize = 8 << 20;
+
+/// The log's writing end; see the module.
+pub struct Log {
+    /// The file that takes new groups.
+    pub target: LogFile,
+    history: HistoryId,
+    open: OpenGroup,
+    /// Sealed, not yet written.
+    waiting: VecDeque<SealedGroup>,
+    /// Written, not yet known to be durable.
+    unsynced: VecDeque<SealedGroup>,
+    waiting_bytes: u64,
+    unsynced_bytes: u64,
+    /// Where the current file began.
+    start: IncrStart,
+    /// End of what was sealed.
+    sealed: Mark,
+    /// End of what was written.
+    written: Mark,
+    /// End of what is durable.
+    durable: Mark,
+    /// The file before, until its end is known durable: its number in the
+    /// manifest, and its end.
+    before: Option<(u64, Mark)>,
+    /// Set while the current file can't be trusted and no other is there.
+    abandoned: Option<Abandoned>,
+    /// How many waiting groups the attempt to heal covers.
+    healing: usize,
+    last_time_ms: u64,
+    last_ts: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+/// What [`Log::abandon`] gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned {
+    /// The manifest's number of the file that the durable log ends in.
+    pub file: u64,
+    /// Where in that file.
+    pub end: IncrEnd,
+}
+
+impl Log {
+    /// Appends to `target`, an empty file, after the group with checksum
+    /// `prev_crc` and the effect number `seq`, which are durable.
+    pub fn new(target: LogFile, history: HistoryId, seq: u64, prev_crc: u64, time_ms: u64) -> Self {
+        let mark = Mark { seq, len: 0, crc: prev_crc };
+        Log {
+            target,
+            history,
+            open: OpenGroup { buf: Vec::new(), effects: 0, single_key: true, db: None, in_multi: false },
+            waiting: VecDeque::new(),
+            unsynced: VecDeque::new(),
+            waiting_bytes: 0,
+            unsynced_bytes: 0,
+            start: IncrStart { first: seq + 1, prev_crc },
+            sealed: mark,
+            written: mark,
+            durable: mark,
+            before: None,
+            abandoned: None,
+            healing: 0,
+            last_time_ms: time_ms,
+            last_ts: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Adds one effect. `atomic`: it belongs to a transaction or script,
+    /// which stock Redis must replay whole, too.
+    #[inline]
+    pub fn effect(&mut self, db: u32, name: &[u8], args: &[&[u8]], atomic: bool, single_key: bool) {
+        let open = &mut self.open;
+        if open.buf.is_empty() {
+            open.buf = self.spare.pop().unwrap_or_default();
+            open.buf.resize(GROUP_HEADER_LEN, 0);
+        }
+        if open.in_multi && !atomic {
+            push_command(&mut open.buf, &[b"EXEC"]);
+            open.in_multi = false;
+        }
+        if open.db != Some(db) {
+            let mut digits = Default::default();
+            let digits = crate::base::number::format_i64(i64::from(db), &mut digits);
+            push_command(&mut open.buf, &[b"SELECT", digits]);
+            open.db = Some(db);
+        }
+        if atomic && !open.in_multi {
+            push_command(&mut open.buf, &[b"MULTI"]);
+            open.in_multi = true;
+        }
+        push_array(&mut open.buf, args.len() + 1);
+        push_bulk(&mut open.buf, name);
+        for arg in args {
+            push_bulk(&mut open.buf, arg);
+        }
+        open.effects += 1;
+        open.single_key &= single_key && !atomic;
+    }
+
+    /// Whether the open group has grown so much that it should be sealed at
+    /// the end of the execution unit.
+    pub fn is_full(&self) -> bool {
+        self.open.buf.len() >= GROUP_LIMIT
+    }
+
+    /// Closes the open group, if it has effects. `time_ms` is the time now;
+    /// `timestamps` adds a `#TS` line when the second has changed.
+    pub fn seal(&mut self, time_ms: u64, timestamps: bool) {
+        if self.open.effects == 0 {
+            return;
+        }
+        if self.open.in_multi {
+            push_command(&mut self.open.buf, &[b"EXEC"]);
+        }
+        let mut buf = std::mem::take(&mut self.open.buf);
+        // Clocks jump back; the log's time doesn't.
+        self.last_time_ms = self.last_time_ms.max(time_ms);
+        if timestamps && self.last_ts != self.last_time_ms / 1000 {
+            self.last_ts = self.last_time_ms / 1000;
+            let line = format!("#TS:{}\r\n", self.last_ts);
+            buf.splice(GROUP_HEADER_LEN..GROUP_HEADER_LEN, line.into_bytes());
+        }
+        let header = GroupHeader {
+            single_key: self.open.single_key,
+            base: false,
+            first_seq: self.sealed.seq + 1,
+            effects: self.open.effects,
+            time_ms: self.last_time_ms,
+            prev_crc: self.sealed.crc,
+            durable: self.durable.seq,
+            history: self.history,
+        };
+        // The buffer was made with room for the line.
+        let crc = seal(&mut buf, &header).unwrap_or_default();
+        let seq = self.sealed.seq + u64::from(self.open.effects);
+        self.sealed = Mark { seq, len: self.sealed.len + buf.len() as u64, crc };
+        self.waiting_bytes += buf.len() as u64;
+        self.waiting.push_back(SealedGroup { bytes: buf, last_seq: seq, crc });
+        self.open.effects = 0;
+        self.open.single_key = true;
+        self.open.db = None;
+        self.open.in_multi = false;
+    }
+
+    /// Writes what is sealed. Must not be called while another thread writes
+    /// or syncs this file.
+    ///
+    /// # Errors
+    /// The file can't be trusted any more: it may end in half a group.
+    pub fn write(&mut self) -> Result<(), DiskError> {
+        while let Some(group) = self.waiting.front() {
+            append_all(&*self.target.file, &group.bytes).map_err(|e| DiskError {
+                op: "write",
+                path: self.target.path.clone(),
+                source: e.source,
+            })?;
+            let Some(group) = self.waiting.pop_front() else { break };
+            let n = group.bytes.len() as u64;
+            self.waiting_bytes -= n;
+            self.unsynced_bytes += n;
+            self.written = Mark { seq: group.last_seq, len: self.written.len + n, crc: group.crc };
+            self.unsynced.push_back(group);
+        }
+        Ok(())
+    }
+
+    /// Everything up to `mark` is durable: its groups may be forgotten.
+    pub fn synced(&mut self, mark: Mark) {
+        self.durable = mark;
+        if let Some((_, end)) = self.before
+            && mark.seq >= end.seq
+        {
+            self.before = None;
+            if mark.seq == end.seq {
+                self.durable.len = 0;
+            }
+        }
+        while let Some(group) = self.unsynced.front()
+            && group.last_seq <= mark.seq
+        {
+            let Some(group) = self.unsynced.pop_front() else { break };
+            self.unsynced_bytes -= group.bytes.len() as u64;
+            let mut buf = group.bytes;
+            if self.spare.len() < 4 && buf.capacity() <= 1 << 20 {
+                buf.clear();
+                self.spare.push(buf);
+            }
+        }
+    }
+
+    /// Under `appendfsync no` nobody waits for an fsync: what is written
+    /// counts, and isn't kept.
+    pub fn forget_written(&mut self) {
+        self.synced(self.written);
+    }
+
+    /// Goes on in `target`, an empty file; gives the mark at which the old
+    /// file ends. Everything sealed was written.
+    pub fn switch(&mut self, target: LogFile) -> IncrEnd {
+        let end = IncrEnd { last: self.written.seq, len: self.written.len, crc: self.written.crc };
+        self.start = IncrStart { first: self.written.seq + 1, prev_crc: self.written.crc };
+        if self.durable.seq == self.written.seq {
+            self.durable.len = 0;
+        } else {
+            self.before = Some((self.target.seq, self.written));
+        }
+        self.target = target;
+        self.sealed.len = 0;
+        self.written.len = 0;
+        end
+    }
+
+    /// Gives up on what isn't durable: the log ends at its last durable
+    /// group, files after the one with that group count no more, and
+    /// everything later waits to be written again, to another file. May be
+    /// called again until [`resume`](Self::resume).
+    pub fn abandon(&mut self) -> Abandoned {
+        let abandoned = *self.abandoned.get_or_insert_with(|| Abandoned {
+            file: self.before.take().map_or(self.target.seq, |(file, _)| file),
+            end: IncrEnd { last: self.durable.seq, len: self.durable.len, crc: self.durable.crc },
+        });
+        while let Some(group) = self.unsynced.pop_back() {
+            self.waiting_bytes += group.bytes.len() as u64;
+            self.waiting.push_front(group);
+        }
+        self.unsynced_bytes = 0;
+        self.healing = self.waiting.len();
+        abandoned
+    }
+
+    /// The groups that waited at the last [`abandon`](Self::abandon).
+    pub fn waiting_groups(&self) -> impl Iterator<Item = &SealedGroup> {
+        self.waiting.iter().take(self.healing)
+    }
+
+    /// Goes on in `target`, in which the groups that waited at the last
+    /// [`abandon`](Self::abandon) stand, durably.
+    pub fn resume(&mut self, target: LogFile) {
+        let Some(abandoned) = self.abandoned.take() else { return };
+        self.start = IncrStart { first: abandoned.end.last + 1, prev_crc: abandoned.end.crc };
+        self.target = target;
+        let mut mark = Mark { seq: abandoned.end.last, len: 0, crc: abandoned.end.crc };
+        for group in self.waiting.drain(..self.healing.min(self.waiting.len())) {
+            let n = group.bytes.len() as u64;
+            self.waiting_bytes -= n;
+            mark = Mark { seq: group.last_seq, len: mark.len + n, crc: group.crc };
+        }
+        self.healing = 0;
+        self.durable = mark;
+        self.written = mark;
+        self.sealed.len = mark.len + self.waiting_bytes;
+    }
+
+    /// Where the current file began.
+    start: IncrStart,
+    /// End of what was sealed.
+    sealed: Mark,
+    /// End of what was written.
+    written: Mark,
+    /// End of what is durable.
+    durable: Mark,
+    /// The file before, until its end is known durable: its number in the
+    /// manifest, and its end.
+    before: Option<(u64, Mark)>,
+    /// Set while the current file can't be trusted and no other is there.
+    abandoned: Option<Abandoned>,
+    /// How many waiting groups the attempt to heal covers.
+    healing: usize,
+    last_time_ms: u64,
+    last_ts: u64,
+    spare: Vec<Vec<u8>>,
+}
+
+/// What [`Log::abandon`] gave up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned {
+    /// The manifest's number of the file that the durable log ends in.
+    pub file: u64,
+    /// Where in that file.
+    pub end: IncrEnd,
+}
+
+impl Log {
+    /// Appends to `target`, an empty file, after the group with checksum
+    /// `prev_crc` and the effect number `seq`, which are durable.
+    pub fn new(target: LogFile, history: HistoryId, seq: u64, prev_crc: u64, time_ms: u64) -> Self {
+        let mark = Mark { seq, len: 0, crc: prev_crc };
+        Log {
+            target,
+            history,
+            open: OpenGroup { buf: Vec::new(), effects: 0, single_key: true, db: None, in_multi: false },
+            waiting: VecDeque::new(),
+            unsynced: VecDeque::new(),
+            waiting_bytes: 0,
+            unsynced_bytes: 0,
+            start: IncrStart { first: seq + 1, prev_crc },
+            sealed: mark,
+            written: mark,
+            durable: mark,
+            before: None,
+            abandoned: None,
+            healing: 0,
+            last_time_ms: time_ms,
+            last_ts: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Adds one effect. `atomic`: it belongs to a transaction or script,
+    /// which stock Redis must replay whole, too.
+    #[inline]
+    pub fn effect(&mut self, db: u32, name: &[u8], args: &[&[u8]], atomic: bool, single_key: bool) {
+        let open = &mut self.open;
+        if open.buf.is_empty() {
+            open.buf = self.spare.pop().unwrap_or_default();
+            open.buf.resize(GROUP_HEADER_LEN, 0);
+        }
+        if open.in_multi && !atomic {
+            push_command(&mut open.buf, &[b"EXEC"]);
+            open.in_multi = false;
+        }
+        if open.db != Some(db) {
+            let mut digits = Default::default();
+            let digits = crate::base::number::format_i64(i64::from(db), &mut digits);
+            push_command(&mut open.buf, &[b"SELECT", digits]);
+            open.db = Some(db);
+        }
+        if atomic && !open.in_multi {
+            push_command(&mut open.buf, &[b"MULTI"]);
+            open.in_multi = true;
+        }
+        push_array(&mut open.buf, args.len() + 1);
+        push_bulk(&mut open.buf, name);
+        for arg in args {
+            push_bulk(&mut open.buf, arg);
+        }
+        open.effects += 1;
+        open.single_key &= single_key && !atomic;
+    }
+
+    /// Whether the open group has grown so much that it should be sealed at
+    /// the end of the execution unit.
+    pub fn is_full(&self) -> bool {
+        self.open.buf.len() >= GROUP_LIMIT
+    }
+
+    /// Closes the open group, if it has effects. `time_ms` is the time now;
+    /// `timestamps` adds a `#TS` line when the second has changed.
+    pub fn seal(&mut self, time_ms: u64, timestamps: bool) {
+        if self.open.effects == 0 {
+            return;
+        }
+        if self.open.in_multi {
+            push_command(&mut self.open.buf, &[b"EXEC"]);
+        }
+        let mut buf = std::mem::take(&mut self.open.buf);
+        // Clocks jump back; the log's time doesn't.
+        self.last_time_ms = self.last_time_ms.max(time_ms);
+        if timestamps && self.last_ts != self.last_time_ms / 1000 {
+            self.last_ts = self.last_time_ms / 1000;
+            let line = format!("#TS:{}\r\n", self.last_ts);
+            buf.splice(GROUP_HEADER_LEN..GROUP_HEADER_LEN, line.into_bytes());
+        }
+        let header = GroupHeader {
+            single_key: self.open.single_key,
+            base: false,
+            first_seq: self.sealed.seq + 1,
+            effects: self.open.effects,
+            time_ms: self.last_time_ms,
+            prev_crc: self.sealed.crc,
+            durable: self.durable.seq,
+            history: self.history,
+        };
+        // The buffer was made with room for the line.
+        let crc = seal(&mut buf, &header).unwrap_or_default();
+        let seq = self.sealed.seq + u64::from(self.open.effects);
+        self.sealed = Mark { seq, len: self.sealed.len + buf.len() as u64, crc };
+        self.waiting_bytes += buf.len() as u64;
+        self.waiting.push_back(SealedGroup { bytes: buf, last_seq: seq, crc });
+        self.open.effects = 0;
+        self.open.single_key = true;
+        self.open.db = None;
+        self.open.in_multi = false;
+    }
+
+    /// Writes what is sealed. Must not be called while another thread writes
+    /// or syncs this file.
+    ///
+    /// # Errors
+    /// The file can't be trusted any more: it may end in half a group.
+    pub fn write(&mut self) -> Result<(), DiskError> {
+        while let Some(group) = self.waiting.front() {
+            append_all(&*self.target.file, &group.bytes).map_err(|e| DiskError {
+                op: "write",
+                path: self.target.path.clone(),
+                source: e.source,
+            })?;
+            let Some(group) = self.waiting.pop_front() else { break };
+            let n = group.bytes.len() as u64;
+            self.waiting_bytes -= n;
+            self.unsynced_bytes += n;
+            self.written = Mark { seq: group.last_seq, len: self.written.len + n, crc: group.crc };
+            self.unsynced.push_back(group);
+        }
+        Ok(())
+    }
+
+    /// Everything up to `mark` is durable: its groups may be forgotten.
+    pub fn synced(&mut self, mark: Mark) {
+        self.durable = mark;
+        if let Some((_, end)) = self.before
+            && mark.seq >= end.seq
+        {
+            self.before = None;
+            if mark.seq == end.seq {
+                self.durable.len = 0;
+            }
+        }
+        while let Some(group) = self.unsynced.front()
+            && group.last_seq <= mark.seq
+        {
+            let Some(group) = self.unsynced.pop_front() else { break };
+            self.unsynced_bytes -= group.bytes.len() as u64;
+            let mut buf = group.bytes;
+            if self.spare.len() < 4 && buf.capacity() <= 1 << 20 {
+                buf.clear();
+                self.spare.push(buf);
+            }
+        }
+    }
+
+    /// Under `appendfsync no` nobody waits for an fsync: what is written
+    /// counts, and isn't kept.
+    pub fn forget_written(&mut self) {
+        self.synced(self.written);
+    }
+
+    /// Goes on in `target`, an empty file; gives the mark at which the old
+    /// file ends. Everything sealed was written.
+    pub fn switch(&mut self, target: LogFile) -> IncrEnd {
+        let end = IncrEnd { last: self.written.seq, len: self.written.len, crc: self.written.crc };
+        self.start = IncrStart { first: self.written.seq + 1, prev_crc: self.written.crc };
+        if self.durable.seq == self.written.seq {
+            self.durable.len = 0;
+        } else {
+            self.before = Some((self.target.seq, self.written));
+        }
+        self.target = target;
+        self.sealed.len = 0;
+        self.written.len = 0;
+        end
+    }
+
+    /// Gives up on what isn't durable: the log ends at its last durable
+    /// group, files after the one with that group count no more, and
+    /// everything later goes to `target` again.
+    pub fn abandon(&mut self, target: LogFile) -> Abandoned {
+        let end = IncrEnd { last: self.durable.seq, len: self.durable.len, crc: self.durable.crc };
+        let file = self.before.take().map_or(self.target.seq, |(file, _)| file);
+        self.start = IncrStart { first: self.durable.seq + 1, prev_crc: self.durable.crc };
+        self.target = target;
+        while let Some(group) = self.unsynced.pop_back() {
+            self.waiting_bytes += group.bytes.len() as u64;
+            self.waiting.push_front(group);
+        }
+        self.unsynced_bytes = 0;
+        self.durable.len = 0;
+        self.written = self.durable;
+        self.sealed.len = self.waiting_bytes;
+        Abandoned { file, end }
+    }
+
+    /// Where the current file began.
+    pub fn start(&self) -> IncrStart {
+        self.start
+    }
+
+    /// End of what was sealed.
+    pub fn sealed(&self) -> Mark {
+        self.sealed
+    }
+
+    /// End of what was written.
+    pub fn written(&self) -> Mark {
+        self.written
+    }
+
+    /// End of what is durable.
+    pub fn durable(&self) -> Mark {
+        self.durable
+    }
+
+    /// Whether there is anything to write.
+    pub fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether an effect is neither sealed nor written.
+    pub fn has_open(&self) -> bool {
+        self.open.effects > 0
+    }
+
+    /// Whether there is anything written that isn't durable.
+    pub fn has_unsynced(&self) -> bool {
+        !self.unsynced.is_empty()
+    }
+
+    /// Bytes that wait to be written.
+    pub fn buffer_len(&self) -> u64 {
+        self.waiting_bytes + self.open.buf.len() as u64
+    }
+
+    /// Bytes that a power failure would take.
+    pub fn at_risk_bytes(&self) -> u64 {
+        self.waiting_bytes + self.unsynced_bytes + self.open.buf.len() as u64
+    }
+}

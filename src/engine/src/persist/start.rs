@@ -1,0 +1,286 @@
+//! From what recovery found to a running log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::executor::Executor;
+use super::files::Files;
+use super::flush::{Health, Timings};
+use super::load::{self, LoadError, Loader, Recovered, Source};
+use super::log::{Log, LogFile};
+use super::rewrite::commit;
+use super::save::write_temp;
+use super::{Counters, Persist, dump};
+use crate::base::clock::Clock;
+use crate::base::hash::Seed;
+use crate::data::value::Limits;
+use crate::format::HistoryId;
+use crate::format::manifest::{BaseFile, IncrEnd, IncrFile, IncrStart, Manifest};
+use crate::host::{Host, Level};
+use crate::io::replace::sync_then_rename;
+use crate::io::{Disk, DiskError, OnPath};
+use crate::keyspace::Keyspace;
+use crate::settings::Settings;
+
+/// What a start needs.
+pub struct Beginning {
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// The I/O thread.
+    pub exec: Box<dyn Executor>,
+    /// Time.
+    pub clock: Arc<dyn Clock + Send + Sync>,
+    /// Settings.
+    pub settings: Settings,
+    /// The server's process id.
+    pub pid: u32,
+    /// For a keyspace that begins now.
+    pub fresh: (HistoryId, Seed),
+}
+
+impl Persist {
+    /// Loads, repairs what recovery calls for, and opens the log.
+    ///
+    /// # Errors
+    /// Why there is no start.
+    pub fn start(begin: Beginning, limits: &Limits, host: &mut dyn Host) -> Result<(Persist, Keyspace), LoadError> {
+        let Beginning { disk, exec, clock, settings, pid, fresh } = begin;
+        let files = Files::new(&settings, pid);
+        let begun = clock.monotonic_us();
+        let loader =
+            Loader { disk: &*disk, files: &files, limits, truncated_ok: settings.aof_load_truncated, fresh };
+        let mut told = begun;
+        let recovered = {
+            let clock = clock.clone();
+            let mut progress = |bytes: u64| {
+                let now = clock.monotonic_us();
+                if now - told > 5_000_000 {
+                    told = now;
+                    host.log(Level::Notice, &format!("Loading the durable keyspace: {} MB read", bytes >> 20));
+                }
+            };
+            loader.load(&mut progress)?
+        };
+        let load_ms = (clock.monotonic_us() - begun) / 1000;
+        for remark in &recovered.remarks {
+            host.log(Level::Warning, remark);
+        }
+        load::carry_out(&*disk, &files, &recovered.repairs, clock.now_ms())?;
+        let now = clock.now_ms();
+        let Recovered { space, seed, history, seq, source, manifest, last_crc, snapshot_time_ms, snapshot_seq, .. } =
+            recovered;
+        let what = match source {
+            Source::Nothing => "The durable keyspace is empty: no snapshot and no log were found".to_string(),
+            Source::Snapshot => format!("DB loaded from {}: {:.3} seconds, {} keys", files.snapshot.display(), load_ms as f64 / 1e3, space.len()),
+            Source::Log => format!("DB loaded from append only file: {:.3} seconds, {} keys", load_ms as f64 / 1e3, space.len()),
+        };
+        host.log(Level::Notice, &what);
+        let counters = Counters {
+            // What isn't in a snapshot counts as changed since the last one.
+            dirty: if settings.appendonly { 0 } else { seq - snapshot_seq.unwrap_or(0).min(seq) },
+            last_save: snapshot_time_ms.unwrap_or(now) / 1000,
+            last_bgsave_ok: true,
+            last_rewrite_ok: true,
+            load_ms,
+            loaded_keys: space.len() as u64,
+            ..Counters::default()
+        };
+        let mut persist = Persist {
+            files,
+            disk,
+            exec,
+            clock,
+            settings,
+            seq,
+            history,
+            seed,
+            log: None,
+            manifest,
+            health: Health::Ok,
+            save: Default::default(),
+            rewrite: Default::default(),
+            timings: Timings::default(),
+            counters,
+            temp_number: 0,
+            poisoned: false,
+        };
+        if persist.settings.appendonly {
+            persist.open_log(&space, source, last_crc)?;
+        } else {
+            persist.close_log(last_crc)?;
+        }
+        Ok((persist, space))
+    }
+
+    /// A manifest for a log that begins: a base and no incr file. Without
+    /// data the base is empty, and the log closed: it promises nothing yet.
+    pub(super) fn first_manifest(&mut self, data: Option<&Keyspace>) -> Result<Manifest, DiskError> {
+        let (dir, log_dir) = (self.files.dir.clone(), self.files.log_dir.clone());
+        self.disk.create_dir(&log_dir).on("create", &log_dir)?;
+        self.disk.sync_dir(&dir).on("fsync", &dir)?;
+        let mut manifest = Manifest::new(self.history);
+        let seq = manifest.next_base_seq;
+        manifest.next_base_seq += 1;
+        let name = self.files.base_name(seq, true);
+        let path = self.files.in_log(&name);
+        let n = self.next_temp();
+        let temp = self.files.temp(&log_dir, n, "base");
+        let mut subject = self.subject();
+        let empty = Keyspace::new(self.seed.into());
+        if data.is_none() {
+            subject.seq = 0;
+        }
+        write_temp(&*self.disk, &temp, |out| dump::snapshot(data.unwrap_or(&empty), out, &subject, &mut |_| {}))?;
+        sync_then_rename(&*self.disk, &temp, &path).map_err(|e| e.error)?;
+        manifest.base = Some(BaseFile { name, seq, history: self.history, covers: subject.seq, end: None });
+        manifest.closed_at = data.is_none().then_some(0);
+        commit(&*self.disk, &self.files, &manifest)?;
+        Ok(manifest)
+    }
+
+    /// A base that is the snapshot which was just loaded, under another name.
+    fn manifest_from_snapshot(&mut self) -> Result<Manifest, DiskError> {
+        let (dir, log_dir) = (self.files.dir.clone(), self.files.log_dir.clone());
+        self.disk.create_dir(&log_dir).on("create", &log_dir)?;
+        self.disk.sync_dir(&dir).on("fsync", &dir)?;
+        let mut manifest = Manifest::new(self.history);
+        let name = self.files.base_name(1, true);
+        let path = self.files.in_log(&name);
+        manifest.next_base_seq = 2;
+        self.disk.hard_link(&self.files.snapshot, &path).on("link", &path)?;
+        self.disk.sync_dir(&log_dir).on("fsync", &log_dir)?;
+        manifest.base = Some(BaseFile { name, seq: 1, history: self.history, covers: self.seq, end: None });
+        Ok(manifest)
+    }
+
+    /// Opens the log for appending; the manifest that names the file is
+    /// durable before this returns.
+    fn open_log(&mut self, space: &Keyspace, source: Source, last_crc: u64) -> Result<(), LoadError> {
+        let manifest = match self.manifest.take() {
+            Some(manifest) => manifest,
+            None if source == Source::Snapshot => match self.manifest_from_snapshot() {
+                Ok(manifest) => manifest,
+                // Some file systems know no links: then it is written again.
+                Err(_) => self.first_manifest(Some(space))?,
+            },
+            None => self.first_manifest(Some(space))?,
+        };
+        let mut manifest = manifest;
+        // What was closed ends exactly where the data does: it just goes on.
+        manifest.closed_at = None;
+        manifest.replaced.clear();
+        let mut closed_len = 0;
+        for file in &mut manifest.incrs {
+            let path = self.files.in_log(&file.name);
+            let len = self.disk.len(&path).on("stat", &path)?;
+            closed_len += file.end.map_or(len, |end| end.len);
+        }
+        // An empty last file would pile up with every start.
+        let reuse = match manifest.incrs.last() {
+            Some(last) if last.end.is_none() => {
+                let path = self.files.in_log(&last.name);
+                (self.disk.len(&path).on("stat", &path)? == 0).then_some((last.seq, path))
+            }
+            _ => None,
+        };
+        if reuse.is_none()
+            && let Some(last) = manifest.incrs.last_mut()
+            && last.end.is_none()
+        {
+            let path = self.files.in_log(&last.name);
+            let len = self.disk.len(&path).on("stat", &path)?;
+            // Its bytes were read, not yet known durable.
+            let file = self.disk.open_append(&path).on("open", &path)?;
+            file.sync().on("fsync", &path)?;
+            last.end = Some(IncrEnd { last: self.seq, len, crc: last_crc });
+        }
+        let start = IncrStart { first: self.seq + 1, prev_crc: last_crc };
+        let (seq, path, file) = match reuse {
+            Some((seq, path)) => {
+                if let Some(last) = manifest.incrs.last_mut() {
+                    last.start = Some(start);
+                }
+                let file = self.disk.open_append(&path).on("open", &path)?;
+                (seq, path, file)
+            }
+            None => self.add_incr(&mut manifest, start)?,
+        };
+        commit(&*self.disk, &self.files, &manifest)?;
+        if let Some(base) = &manifest.base {
+            let path = self.files.in_log(&base.name);
+            self.counters.base_len = self.disk.len(&path).on("stat", &path)?;
+        }
+        self.counters.closed_len = closed_len;
+        self.counters.rewrite_base_size = self.counters.base_len + closed_len;
+        self.manifest = Some(manifest);
+        let target = LogFile { file, path, seq };
+        self.log = Some(Log::new(target, self.history, self.seq, last_crc, self.now_ms()));
+        Ok(())
+    }
+
+    fn add_incr(
+        &self,
+        manifest: &mut Manifest,
+        start: IncrStart,
+    ) -> Result<(u64, PathBuf, Arc<dyn crate::io::File>), DiskError> {
+        let seq = manifest.next_incr_seq;
+        manifest.next_incr_seq += 1;
+        let name = self.files.incr_name(seq);
+        let path = self.files.in_log(&name);
+        let file = self.disk.create_new(&path).on("create", &path)?;
+        file.sync().on("fsync", &path)?;
+        self.disk.sync_dir(&self.files.log_dir).on("fsync", &self.files.log_dir)?;
+        manifest.incrs.push(IncrFile { name, seq, history: self.history, start: Some(start), end: None });
+        Ok((seq, path, file))
+    }
+
+    /// The log is off but was on when the server last stopped: marks it
+    /// closed where it ends, durably.
+    fn close_log(&mut self, last_crc: u64) -> Result<(), LoadError> {
+        let Some(mut manifest) = self.manifest.take() else { return Ok(()) };
+        if manifest.closed_at.is_none() {
+            if let Some(last) = manifest.incrs.last_mut()
+                && last.end.is_none()
+            {
+                let path = self.files.in_log(&last.name);
+                let len = self.disk.len(&path).on("stat", &path)?;
+                last.end = Some(IncrEnd { last: self.seq, len, crc: last_crc });
+                // Without effects it never got a start.
+                last.start.get_or_insert(IncrStart { first: self.seq + 1, prev_crc: last_crc });
+                self.disk.open_append(&path).on("open", &path)?.sync().on("fsync", &path)?;
+            }
+            manifest.closed_at = Some(self.seq);
+            manifest.replaced.clear();
+            commit(&*self.disk, &self.files, &manifest)?;
+        }
+        self.manifest = Some(manifest);
+        Ok(())
+    }
+
+    /// The server stops: everything logged becomes durable; with save points
+    /// there is a last snapshot.
+    pub fn shutdown(&mut self, host: &mut dyn Host, space: &Keyspace) {
+        self.cancel_rewrite(host, "the server stops");
+        if let Some(pid) = self.save.pid() {
+            host.kill_child(pid);
+        }
+        self.drain(host);
+        if let Some(log) = &mut self.log {
+            log.seal(self.clock.now_ms(), false);
+            if self.health.is_ok() {
+                match log.write() {
+                    Ok(()) => self.sync_inline(host),
+                    Err(e) => host.log(Level::Warning, &format!("Error in the append only file at shutdown: {e}")),
+                }
+            }
+            self.try_heal(host, true);
+            self.drain(host);
+        }
+        if !self.settings.save_points().is_empty() && !self.poisoned {
+            self.save = Default::default();
+            // A failure is logged; the host's shutdown can't be held up.
+            let _ = self.save(host, space);
+        }
+        self.drain(host);
+    }
+}
