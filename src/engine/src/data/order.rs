@@ -13,7 +13,7 @@ pub use iter::{Iter, IterRev};
 /// never NaN (such an entry isn't taken); -0 and 0 are the same score.
 ///
 /// It holds no index by member: to remove one, its score must be known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct OrderTree {
     root: Node,
     len: usize,

@@ -7,7 +7,7 @@
 /// What a chunk holds at most, unless a single element is larger.
 pub(super) const CAPACITY: usize = 8192;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Chunk {
     /// A gap of `start` bytes, then the elements.
     buffer: Vec<u8>,

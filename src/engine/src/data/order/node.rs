@@ -31,7 +31,7 @@ impl Place<'_> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Node {
     Leaf(Vec<Entry>),
     Inner(Box<Inner>),
@@ -39,7 +39,7 @@ pub(super) enum Node {
 
 /// `separators[i]` is above all entries of `children[i]` and not above any
 /// of `children[i + 1]`; it needn't be an entry any more.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Inner {
     pub(super) separators: Vec<Entry>,
     pub(super) counts: Vec<usize>,
