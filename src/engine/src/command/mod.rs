@@ -7,6 +7,7 @@
 pub mod args;
 pub mod error;
 pub mod key;
+pub mod list;
 pub mod reply;
 pub mod spec;
 pub mod string;

@@ -1,10 +1,10 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{key, string};
+use super::{key, list, string};
 
 /// The specs of each family.
-pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS];
+pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS, list::SPECS];
 
 /// Every command.
 pub fn all() -> impl Iterator<Item = &'static Spec> {

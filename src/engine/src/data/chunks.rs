@@ -27,6 +27,18 @@ pub struct ChunkList {
     buffers: usize,
 }
 
+impl Clone for ChunkList {
+    fn clone(&self) -> Self {
+        // A copy of a buffer has no spare room, so the sum is another one.
+        let chunks = self.chunks.clone();
+        ChunkList {
+            buffers: chunks.iter().map(Chunk::capacity).sum(),
+            chunks,
+            len: self.len,
+        }
+    }
+}
+
 impl ChunkList {
     /// An empty list.
     pub fn new() -> Self {
