@@ -11,8 +11,13 @@ use crate::data::value::Kind;
 /// Value and expiry of every key that hasn't ended.
 type Model = BTreeMap<(u32, String), (String, Option<i64>)>;
 
-fn expected(model: &mut Model, db: u32, now: i64, line: &str) -> Node {
+fn drop_ended(model: &mut Model, now: i64) {
     model.retain(|_, (_, at)| at.is_none_or(|at| at > now));
+}
+
+/// What Redis would answer.
+fn expected(model: &mut Model, db: u32, now: i64, line: &str) -> Node {
+    drop_ended(model, now);
     let words: Vec<&str> = line.split(' ').collect();
     let int = |i: usize| words[i].parse::<i64>().unwrap();
     let has = |word: &str| words[3..].contains(&word);
@@ -183,6 +188,7 @@ fn answers_like_the_model_while_time_passes() {
                 "seed {seed}, step {step}: {line}"
             );
             if step % 100 == 0 {
+                drop_ended(&mut model, now as i64);
                 let live: BTreeSet<String> = model
                     .keys()
                     .filter(|(db, _)| *db == bench.db)
