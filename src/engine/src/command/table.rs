@@ -4,7 +4,18 @@ use super::spec::Spec;
 use super::{key, list, string};
 
 /// The specs of each family.
-pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS, list::SPECS];
+pub static COMMANDS: &[&[Spec]] = &[
+    string::get::SPECS,
+    string::set::SPECS,
+    string::number::SPECS,
+    string::range::SPECS,
+    key::SPECS,
+    key::expire::SPECS,
+    key::rename::SPECS,
+    key::scan::SPECS,
+    key::flush::SPECS,
+    list::SPECS,
+];
 
 /// Every command.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
