@@ -174,7 +174,8 @@ impl Call {
     }
 }
 
-/// Reads a trace: the calls in the order in which they ended.
+/// Reads a trace: the calls in the order in which they ended. A call's line is written after the call, so a reply may be
+/// seen before its line is there: send one more command before you read.
 pub fn read_trace(file: &Path) -> Result<Vec<Call>> {
     let text = String::from_utf8_lossy(&std::fs::read(file)?).into_owned();
     let mut calls = Vec::new();

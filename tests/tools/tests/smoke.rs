@@ -149,6 +149,8 @@ fn a_trace_shows_that_always_syncs_before_it_answers() {
         .start()
         .unwrap();
     server.words("SET traced 1").unwrap();
+    // The line about a reply is written after the reply: one more command makes sure that it is there.
+    server.words("PING").unwrap();
     let calls = preload::read_trace(&trace).unwrap();
     let write = calls
         .iter()
