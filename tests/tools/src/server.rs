@@ -231,7 +231,7 @@ impl Server {
     /// Everything it has logged since the folder was made, over restarts.
     pub fn log(&self) -> String {
         let mut log = Vec::new();
-        for name in ["server.log", "stdout.log"] {
+        for name in ["stdout.log", "server.log"] {
             log.extend(fs::read(self.root.join(name)).unwrap_or_default());
         }
         String::from_utf8_lossy(&log).into_owned()
@@ -437,29 +437,26 @@ impl Server {
         lines.iter().try_for_each(|line| self.append_config(line))
     }
 
-    /// Starts the process on its port, or on a free one; another process may take that between the look and the start.
+    /// Starts the process on its port, or on a free one. Another process may take that between the look and the start;
+    /// a restart waits a little for its old port before it takes another.
     fn start(&mut self) -> Result<()> {
         let mut last = None;
-        for _ in 0..10 {
-            if self.port == 0 || last.is_some() {
-                self.port = match self.fixed_port {
-                    Some(port) => port,
-                    None => free_port()?,
-                };
+        for attempt in 0..10 {
+            if self.port == 0 || attempt >= 5 {
+                self.port = self.fixed_port.map_or_else(free_port, Ok)?;
             }
             self.set_config("port", &self.port.to_string())?;
             let before = self.log().len();
-            match self.start_once() {
-                Err(error) if self.fixed_port.is_none() => {
-                    let log = self.log();
-                    let new = log.get(before..).unwrap_or(&log);
-                    if !new.contains("Address already in use") {
-                        return Err(error);
-                    }
-                    last = Some(error);
-                }
-                done => return done,
+            let Err(error) = self.start_once() else {
+                return Ok(());
+            };
+            let log = self.log();
+            let new = log.get(before..).unwrap_or(&log);
+            if !new.contains("Address already in use") {
+                return Err(error);
             }
+            last = Some(error);
+            std::thread::sleep(Duration::from_millis(100));
         }
         Err(last.unwrap_or_else(|| Error::new("no free port")))
     }
