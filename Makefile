@@ -1,0 +1,42 @@
+# The only commands that people and CI need. `make` lists them.
+SHELL := /bin/bash
+CARGO ?= cargo
+# More arguments for run, bench, torture and differential: make bench ARGS=--quick
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run build test lint fmt bench torture differential clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing (libclang, clang, redis-server) on Debian and Ubuntu
+	@bash tests/setup.sh
+
+run: build ## Start a redis-server with the module on a free port, data in ./data
+	@bash tests/run.sh $(ARGS)
+
+build: setup ## Build the module: target/release/libredis_persist.so
+	$(CARGO) build --release
+
+test: build ## Run every test, against a real redis-server
+	$(CARGO) test --workspace
+
+lint: setup ## Check formatting and clippy, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+bench: build ## Compare with the host's own persistence; ARGS=--quick for a short form
+	$(CARGO) run --release -p persist-tools --bin persist-bench -- $(ARGS)
+
+torture: build ## Kill, slow down and fault servers under load; what was acknowledged must come back
+	$(CARGO) test --release --test torture -- --nocapture $(ARGS)
+
+differential: build ## Compare every command with the same command on the host's own keyspace
+	$(CARGO) test --release --test differential -- --nocapture $(ARGS)
+
+clean: ## Remove what building made (not ./data)
+	$(CARGO) clean
