@@ -19,7 +19,7 @@ const MERGED: usize = CAPACITY * 3 / 4;
 /// A list of byte strings, with O(1) work at both ends. An index is found in
 /// O(n / chunk), from the nearer end. Elements take two bytes besides their
 /// own up to a length of 127, four up to 16383.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct ChunkList {
     chunks: VecDeque<Chunk>,
     len: usize,
