@@ -1,10 +1,21 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{key, string};
+use super::{key, string, zset};
 
 /// The specs of each family.
-pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS];
+pub static COMMANDS: &[&[Spec]] = &[
+    string::SPECS,
+    key::SPECS,
+    zset::add::SPECS,
+    zset::algebra::SPECS,
+    zset::pop::SPECS,
+    zset::random::SPECS,
+    zset::range::SPECS,
+    zset::read::SPECS,
+    zset::remove::SPECS,
+    zset::scan::SPECS,
+];
 
 /// Every command.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
