@@ -135,7 +135,7 @@ impl LongDouble {
     }
 
     /// Appends the number as Redis prints it: never an exponent, at most 17
-    /// digits behind the point, no trailing zeros and no `-0`. At most 4953
+    /// digits behind the point, no trailing zeros and no `-0`. At most 4934
     /// bytes.
     pub fn format(&self, out: &mut Vec<u8>) {
         let (mantissa, exponent) = match self.class {

@@ -1,5 +1,6 @@
 //! What every layer may use and that knows no key and no file.
 
+pub mod checksum;
 pub mod clock;
 pub mod glob;
 pub mod hash;

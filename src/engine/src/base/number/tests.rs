@@ -86,7 +86,7 @@ proptest! {
     fn integers_survive(value: i64) {
         let mut out = vec![];
         push_i64(&mut out, value);
-        assert_eq!(out, value.to_string().into_bytes());
+        prop_assert_eq!(&out, &value.to_string().into_bytes());
         prop_assert_eq!(parse_i64(&out), Some(value));
     }
 

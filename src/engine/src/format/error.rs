@@ -1,0 +1,86 @@
+//! What is wrong with bytes, and where.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Bytes that aren't what they should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormatError {
+    /// Where in the file, in bytes from its start.
+    pub offset: u64,
+    /// The line, from 1 on, in a format made of lines for people.
+    pub line: Option<u32>,
+    /// What should have been there.
+    pub expected: Cow<'static, str>,
+    /// What was there instead.
+    pub found: String,
+}
+
+impl FormatError {
+    /// An error at byte `offset`.
+    pub fn new(
+        offset: u64,
+        expected: impl Into<Cow<'static, str>>,
+        found: impl Into<String>,
+    ) -> Self {
+        Self {
+            offset,
+            line: None,
+            expected: expected.into(),
+            found: found.into(),
+        }
+    }
+
+    /// The same error, with the line it is in.
+    pub fn on_line(self, line: u32) -> Self {
+        Self {
+            line: Some(line),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: ")?,
+            None => write!(f, "byte {}: ", self.offset)?,
+        }
+        write!(f, "expected {}, found {}", self.expected, self.found)
+    }
+}
+
+impl std::error::Error for FormatError {}
+
+/// The first bytes of `bytes` as they can be shown: quoted, escaped, short.
+pub(crate) fn excerpt(bytes: &[u8]) -> String {
+    const SHOWN: usize = 24;
+    if bytes.is_empty() {
+        return "the end".to_string();
+    }
+    let dots = if bytes.len() > SHOWN { "..." } else { "" };
+    format!(
+        "\"{}\"{dots}",
+        bytes.get(..SHOWN).unwrap_or(bytes).escape_ascii()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_well() {
+        let error = FormatError::new(17, "a number", excerpt(b"x\r\n"));
+        assert_eq!(
+            error.to_string(),
+            r#"byte 17: expected a number, found "x\r\n""#
+        );
+        assert_eq!(
+            error.on_line(3).to_string(),
+            r#"line 3: expected a number, found "x\r\n""#
+        );
+        assert_eq!(excerpt(&[0; 30]).len(), 24 * 4 + 5);
+        assert_eq!(excerpt(b""), "the end");
+    }
+}

@@ -1,0 +1,267 @@
+//! Going through a log file's groups, and judging how it ends.
+
+use super::{GROUP_HEADER_LEN, GROUP_MAGIC, Group, UnverifiedGroup, group_at};
+use crate::format::{FormatError, HistoryId};
+
+/// The highest mark in a part of a file that starts anywhere, damaged or not:
+/// of lines whose check holds and, if given, of that history. 0 if there is
+/// none. Groups that verify are stepped over whole.
+pub fn highest_mark(bytes: &[u8], history: Option<HistoryId>) -> u64 {
+    let (mut mark, mut at) = (0, 0);
+    // A value may be made of lines that each claim the rest of the file: don't
+    // let checking them take forever. Then lines are read inside groups, too.
+    let mut budget = bytes.len().saturating_mul(4) as u64;
+    while let Some(rest) = bytes.get(at..) {
+        let Some(hash) = rest.iter().position(|&byte| byte == b'#') else {
+            break;
+        };
+        at += hash;
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += 1;
+        if !rest.starts_with(GROUP_MAGIC) {
+            continue;
+        }
+        let Ok(line) = UnverifiedGroup::parse_line(rest, 0) else {
+            continue;
+        };
+        if history.is_some_and(|ours| ours != line.header.history) {
+            continue;
+        }
+        mark = mark.max(line.header.durable);
+        let Some(left) = budget.checked_sub(line.payload_len.min(rest.len() as u64)) else {
+            continue;
+        };
+        budget = left;
+        if let Ok(group) = group_at(bytes, at - 1) {
+            at = usize::try_from(group.end()).unwrap_or(usize::MAX);
+        }
+    }
+    mark
+}
+
+/// What is known of a file before it is read. `None` takes the file's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScanStart {
+    /// The history of all its groups.
+    pub history: Option<HistoryId>,
+    /// Sequence number of its first effect.
+    pub first_seq: Option<u64>,
+    /// Checksum of the group before its first.
+    pub prev_crc: Option<u64>,
+    /// The highest sequence number that this file must hold, as known from
+    /// elsewhere; 0 if nothing is.
+    pub durable: u64,
+}
+
+/// How a file ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tail {
+    /// With a whole group, or it is empty.
+    Clean,
+    /// With what a crash left of bytes that were never durable: from `at` on
+    /// it may be cut.
+    Torn {
+        /// End of the last good group, in bytes.
+        at: u64,
+        /// What is wrong there.
+        why: FormatError,
+    },
+    /// Something that was durable is damaged or missing.
+    Corrupt {
+        /// End of the last good group, in bytes.
+        at: u64,
+        /// What is wrong there.
+        why: FormatError,
+    },
+}
+
+/// Goes through a file's verified groups; at their end [`GroupScanner::tail`]
+/// says how the file ends.
+///
+/// # A bad group
+///
+/// Let the first group that doesn't verify stand at byte `at`, and let `e` be
+/// the sequence number that was due there. Was `e` ever durable? If not, this
+/// is what a crash leaves of bytes nobody was promised: cut it and all behind
+/// it. If so, it is damage, and cutting would lose promised writes. The rule:
+///
+/// 1. Read every line, from `at` to the end of the file, that is whole by its
+///    `x` and of our history, and take the highest mark. Lines are found by
+///    their magic at any byte, since the byte before may be lost. The line
+///    counts even if its payload is damaged: a mark was true when it was made,
+///    and the usual pair is a rotten group followed by the torn last one.
+/// 2. Take the highest of these and of the mark the caller knows from elsewhere
+///    (later files; the manifest, about a closed file). If it is `e` or more:
+///    [`Tail::Corrupt`].
+/// 3. If the group at `at` verifies by itself but isn't the one due (another
+///    history, sequence or chain), it is [`Tail::Corrupt`], too: groups are
+///    appended in order and a cut is synced before anything is appended, so no
+///    crash puts a whole wrong group there; an editor or a mixed-up file does.
+/// 4. Else [`Tail::Torn`]: zeros, half a line, a payload cut short, blocks that
+///    were never written.
+///
+/// The same mark is checked at a clean end: if the file ends before a sequence
+/// number known durable, it is corrupt. A file cut exactly between two groups,
+/// with no mark from elsewhere, can't be told from one that ended there.
+///
+/// A value may contain a copy of groups. In a group that verifies it is never
+/// looked at. In a damaged one it may be, which does no harm: a mark of the
+/// same history is true wherever it stands.
+#[derive(Clone, Debug)]
+pub struct GroupScanner<'a> {
+    file: &'a [u8],
+    at: usize,
+    history: Option<HistoryId>,
+    next_seq: Option<u64>,
+    prev_crc: Option<u64>,
+    durable: u64,
+    mark: u64,
+    tail: Option<Tail>,
+}
+
+impl<'a> GroupScanner<'a> {
+    /// Over the whole image of a file (of a closed one, up to the length in
+    /// the manifest).
+    pub fn new(file: &'a [u8], start: ScanStart) -> Self {
+        let ScanStart {
+            history,
+            first_seq,
+            prev_crc,
+            durable,
+        } = start;
+        Self {
+            file,
+            at: 0,
+            history,
+            next_seq: first_seq,
+            prev_crc,
+            durable,
+            mark: 0,
+            tail: None,
+        }
+    }
+
+    /// How the file ends; `None` until the iterator has.
+    pub fn tail(&self) -> Option<&Tail> {
+        self.tail.as_ref()
+    }
+
+    /// End of the last good group so far, in bytes.
+    pub fn end(&self) -> u64 {
+        self.at as u64
+    }
+
+    /// The sequence number due next; `None` before the first group of a file
+    /// of which nothing was known.
+    pub fn next_seq(&self) -> Option<u64> {
+        self.next_seq
+    }
+
+    /// Checksum of the last good group: what the next one must carry. At first
+    /// what [`ScanStart`] said.
+    pub fn last_crc(&self) -> Option<u64> {
+        self.prev_crc
+    }
+
+    /// The history of the groups so far, or what [`ScanStart`] said.
+    pub fn history(&self) -> Option<HistoryId> {
+        self.history
+    }
+
+    /// The highest mark of the good groups so far.
+    pub fn mark(&self) -> u64 {
+        self.mark
+    }
+
+    /// Whether a good group is the one due here.
+    fn in_line(&self, group: &Group<'_>) -> Result<(), FormatError> {
+        let header = &group.header;
+        let error =
+            |expected: String, found: String| Err(FormatError::new(group.offset, expected, found));
+        if let Some(due) = self.history
+            && due != header.history
+        {
+            return error(
+                format!("a group of history {due}"),
+                header.history.to_string(),
+            );
+        }
+        if let Some(due) = self.next_seq
+            && due != header.first_seq
+        {
+            return error(
+                format!("a group from sequence {due} on"),
+                header.first_seq.to_string(),
+            );
+        }
+        if let Some(due) = self.prev_crc
+            && due != header.prev_crc
+        {
+            let found = format!("{:016x}", header.prev_crc);
+            return error(
+                format!("a group that follows the one with checksum {due:016x}"),
+                found,
+            );
+        }
+        Ok(())
+    }
+
+    fn at_end(&self) -> Tail {
+        match self.next_seq {
+            Some(due) if due <= self.durable => {
+                let at = self.end();
+                let expected = format!("groups up to sequence {}", self.durable);
+                let why = FormatError::new(at, expected, format!("the end before {due}"));
+                Tail::Corrupt { at, why }
+            }
+            _ => Tail::Clean,
+        }
+    }
+
+    fn at_bad_group(&self, mut why: FormatError) -> Tail {
+        let at = self.end();
+        let rest = self.file.get(self.at..).unwrap_or_default();
+        let mark = highest_mark(rest, self.history).max(self.durable);
+        // Not knowing what was due, any mark at all has to count.
+        let due = self.next_seq.unwrap_or(1);
+        if mark < due {
+            return Tail::Torn { at, why };
+        }
+        why.found += &format!(" (and sequence {mark}, not before {due}, is known to be durable)");
+        Tail::Corrupt { at, why }
+    }
+}
+
+impl<'a> Iterator for GroupScanner<'a> {
+    type Item = Group<'a>;
+
+    fn next(&mut self) -> Option<Group<'a>> {
+        if self.tail.is_some() {
+            return None;
+        }
+        if self.at == self.file.len() {
+            self.tail = Some(self.at_end());
+            return None;
+        }
+        let group = match group_at(self.file, self.at) {
+            Ok(group) => group,
+            Err(why) => {
+                self.tail = Some(self.at_bad_group(why));
+                return None;
+            }
+        };
+        if let Err(why) = self.in_line(&group) {
+            self.tail = Some(Tail::Corrupt {
+                at: self.end(),
+                why,
+            });
+            return None;
+        }
+        self.at += GROUP_HEADER_LEN + group.payload.len();
+        self.history = Some(group.header.history);
+        self.next_seq = group.header.next_seq();
+        self.prev_crc = Some(group.crc);
+        self.mark = self.mark.max(group.header.durable);
+        Some(group)
+    }
+}

@@ -1,0 +1,769 @@
+//! The snapshot: the whole data set at one sequence number.
+//!
+//! ```text
+//! header   96 bytes
+//! blocks   each 48 bytes and its payload, of about 256 KiB before compression
+//! index    one more block (kind 2)
+//! trailer  48 bytes
+//! ```
+//!
+//! All numbers are little endian. Checksums are CRC-64/XZ.
+//!
+//! | header | | |
+//! |---|---|---|
+//! | 0 | 8 | magic `RPERSIST` |
+//! | 8 | u32 | format version, 1 |
+//! | 12 | u32 | length of this header, 96 |
+//! | 16 | u64 | feature bits; an unknown one is refused. Bit 0: blocks carry no checksum |
+//! | 24 | u64 | when it was begun, unix ms |
+//! | 32 | u64 | sequence number of the last effect it covers |
+//! | 40 | 16 | history id |
+//! | 56 | 16 | seed of the hash whose order the blocks are in |
+//! | 72 | 16 | 0 |
+//! | 88 | u64 | checksum of the 88 bytes before |
+//!
+//! | block | | |
+//! |---|---|---|
+//! | 0 | 4 | magic `PBLK` |
+//! | 4 | u8 | kind: 1 records, 2 index |
+//! | 5 | u8 | codec: 0 none, 1 LZ4 (the block format) |
+//! | 6 | u16 | 0 |
+//! | 8 | u32 | database |
+//! | 12 | u32 | records (blocks, in the index) |
+//! | 16 | u32 | payload length before compression |
+//! | 20 | u32 | payload length as stored |
+//! | 24 | u64 | hash position at which its keys begin |
+//! | 32 | u64 | hash position up to which they reach; 0 is the end |
+//! | 40 | u64 | checksum of the 40 bytes before and the stored payload |
+//!
+//! A block holds keys of one database and one range of hash positions, so
+//! blocks can be written and read by several threads, and one can replace
+//! another that covers the same range. It is verified before a byte of it is
+//! used.
+//!
+//! A record is a varint length and a body. The body's first byte is 0 for a
+//! small entry, whose bytes follow (see [`crate::data::entry`]), or 1 for a
+//! fragment of a large value:
+//!
+//! ```text
+//! kind u8 · flags u8 (1: expiry) · expiry u64 · key element ·
+//! total varint · start varint · count varint · items
+//! ```
+//!
+//! `total` counts the value's items (bytes of a string, fields of a hash),
+//! `start` and `count` say which of them are here. Fragments of one key come
+//! in the order of `start`. Items are as in packed values.
+//!
+//! | trailer | | |
+//! |---|---|---|
+//! | 0 | 8 | magic `RPERSEND` |
+//! | 8 | u64 | offset of the index block |
+//! | 16 | u64 | keys |
+//! | 24 | u64 | digest: checksum over the checksums of all blocks before the index |
+//! | 32 | u64 | 0 |
+//! | 40 | u64 | checksum of the 40 bytes before |
+
+use std::io::{self, Read, Write};
+
+use super::error::FormatError;
+use super::{HistoryId, error::excerpt};
+use crate::base::checksum::{Crc64, crc64};
+use crate::data::packed::{self, push_varint};
+use crate::data::value::Kind;
+
+/// Length of the header, in bytes.
+pub const HEADER_LEN: usize = 96;
+/// Length of a block's head, in bytes.
+pub const BLOCK_HEAD_LEN: usize = 48;
+/// Length of the trailer, in bytes.
+pub const TRAILER_LEN: usize = 48;
+/// A block is closed once it holds this many bytes.
+pub const BLOCK_TARGET: usize = 256 << 10;
+/// Most bytes of items in one fragment, but for a longer single item.
+pub const FRAGMENT_TARGET: usize = 128 << 10;
+
+const MAGIC: &[u8; 8] = b"RPERSIST";
+const BLOCK_MAGIC: &[u8; 4] = b"PBLK";
+const TRAILER_MAGIC: &[u8; 8] = b"RPERSEND";
+const VERSION: u32 = 1;
+const UNCHECKED: u64 = 1;
+
+const RECORDS: u8 = 1;
+const INDEX: u8 = 2;
+const PLAIN: u8 = 0;
+const LZ4: u8 = 1;
+const SMALL: u8 = 0;
+const FRAGMENT: u8 = 1;
+
+/// What a snapshot says of itself before its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotHeader {
+    /// When it was begun, unix ms.
+    pub created_ms: u64,
+    /// Sequence number of the last effect it covers.
+    pub seq: u64,
+    /// The history this number belongs to.
+    pub history: HistoryId,
+    /// Seed of the hash.
+    pub seed: [u8; 16],
+    /// Whether blocks carry checksums.
+    pub checksums: bool,
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_le_bytes)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    bytes
+        .get(at..at + 8)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u64::from_le_bytes)
+}
+
+fn sixteen_at(bytes: &[u8], at: usize) -> [u8; 16] {
+    bytes
+        .get(at..at + 16)
+        .and_then(|b| b.try_into().ok())
+        .unwrap_or([0; 16])
+}
+
+impl SnapshotHeader {
+    /// The header's bytes.
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut out = [0; HEADER_LEN];
+        out[..8].copy_from_slice(MAGIC);
+        out[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        out[12..16].copy_from_slice(&(HEADER_LEN as u32).to_le_bytes());
+        out[16..24].copy_from_slice(&(if self.checksums { 0 } else { UNCHECKED }).to_le_bytes());
+        out[24..32].copy_from_slice(&self.created_ms.to_le_bytes());
+        out[32..40].copy_from_slice(&self.seq.to_le_bytes());
+        out[40..56].copy_from_slice(self.history.bits());
+        out[56..72].copy_from_slice(&self.seed);
+        let crc = crc64(&out[..88]);
+        out[88..].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// Not a snapshot, one of a newer version, or damaged.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        let Some(head) = bytes.get(..HEADER_LEN) else {
+            let found = format!("a file of {} bytes", bytes.len());
+            return Err(FormatError::new(
+                0,
+                "a snapshot, whose header has 96 bytes",
+                found,
+            ));
+        };
+        if &head[..8] != MAGIC {
+            return Err(FormatError::new(
+                0,
+                "the magic RPERSIST of a snapshot",
+                excerpt(head),
+            ));
+        }
+        let version = u32_at(head, 8);
+        if version != VERSION {
+            let found =
+                format!("version {version}; use the module version that wrote it, or a newer one");
+            return Err(FormatError::new(8, "snapshot format version 1", found));
+        }
+        let (crc, want) = (u64_at(head, 88), crc64(&head[..88]));
+        if crc != want {
+            let expected = format!("a header with checksum {want:016x}");
+            return Err(FormatError::new(88, expected, format!("{crc:016x}")));
+        }
+        let features = u64_at(head, 16);
+        let Some(history) = HistoryId::new(sixteen_at(head, 40)) else {
+            return Err(FormatError::new(40, "a history id", "zeros".to_string()));
+        };
+        if features & !UNCHECKED != 0 || u32_at(head, 12) != HEADER_LEN as u32 {
+            let found = format!("feature bits {features:#x}; use a newer module version");
+            return Err(FormatError::new(
+                16,
+                "features that this version knows",
+                found,
+            ));
+        }
+        Ok(SnapshotHeader {
+            created_ms: u64_at(head, 24),
+            seq: u64_at(head, 32),
+            history,
+            seed: sixteen_at(head, 56),
+            checksums: features & UNCHECKED == 0,
+        })
+    }
+}
+
+/// Part of a large value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// The kind of value.
+    pub kind: Kind,
+    /// When the key ends, unix ms.
+    pub expiry: Option<u64>,
+    /// The key.
+    pub key: &'a [u8],
+    /// Items of the whole value.
+    pub total: u64,
+    /// Index of the first item here.
+    pub start: u64,
+    /// Items here.
+    pub count: u64,
+    /// Their bytes.
+    pub items: &'a [u8],
+}
+
+/// One record of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A small entry's bytes, not yet checked.
+    Small(&'a [u8]),
+    /// Part of a large value.
+    Fragment(Fragment<'a>),
+}
+
+/// What a finished snapshot comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// Length of the file, in bytes.
+    pub len: u64,
+    /// Keys in it.
+    pub keys: u64,
+    /// See the trailer.
+    pub digest: u64,
+}
+
+/// Where a block stands and what it covers: an entry of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// Offset of its head in the file.
+    pub offset: u64,
+    /// Database.
+    pub db: u32,
+    /// Records.
+    pub records: u32,
+    /// Hash position at which its keys begin.
+    pub first: u64,
+}
+
+/// Writes a snapshot from front to back.
+pub struct SnapshotWriter<W> {
+    out: W,
+    compress: bool,
+    checksums: bool,
+    offset: u64,
+    block: Vec<u8>,
+    scratch: Vec<u8>,
+    db: u32,
+    records: u32,
+    first: u64,
+    keys: u64,
+    digest: Crc64,
+    places: Vec<BlockPlace>,
+}
+
+impl<W: Write> SnapshotWriter<W> {
+    /// Writes the header.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn begin(mut out: W, header: &SnapshotHeader, compress: bool) -> io::Result<Self> {
+        out.write_all(&header.encode())?;
+        Ok(SnapshotWriter {
+            out,
+            compress,
+            checksums: header.checksums,
+            offset: HEADER_LEN as u64,
+            block: Vec::with_capacity(BLOCK_TARGET + (64 << 10)),
+            scratch: Vec::new(),
+            db: 0,
+            records: 0,
+            first: 0,
+            keys: 0,
+            digest: Crc64::new(),
+            places: Vec::new(),
+        })
+    }
+
+    /// Begins with `db`, at hash position 0.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn database(&mut self, db: u32) -> io::Result<()> {
+        self.flush(0)?;
+        self.db = db;
+        self.first = 0;
+        Ok(())
+    }
+
+    /// A small entry's bytes.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn small(&mut self, bytes: &[u8]) -> io::Result<()> {
+        push_varint(&mut self.block, bytes.len() as u64 + 1);
+        self.block.push(SMALL);
+        self.block.extend_from_slice(bytes);
+        self.records += 1;
+        self.keys += 1;
+        Ok(())
+    }
+
+    /// Part of a large value; the parts of one key follow each other. `position`
+    /// is the hash position of the segment the key is in: a block may end
+    /// between two parts.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn fragment(&mut self, part: &Fragment<'_>, position: u64) -> io::Result<()> {
+        self.scratch.clear();
+        let body = &mut self.scratch;
+        body.extend_from_slice(&[FRAGMENT, part.kind as u8, u8::from(part.expiry.is_some())]);
+        if let Some(at) = part.expiry {
+            body.extend_from_slice(&at.to_le_bytes());
+        }
+        packed::push_element(body, part.key);
+        push_varint(body, part.total);
+        push_varint(body, part.start);
+        push_varint(body, part.count);
+        push_varint(
+            &mut self.block,
+            (self.scratch.len() + part.items.len()) as u64,
+        );
+        self.block.extend_from_slice(&self.scratch);
+        self.block.extend_from_slice(part.items);
+        self.records += 1;
+        if part.start + part.count == part.total {
+            self.keys += 1;
+        }
+        if self.block.len() >= BLOCK_TARGET {
+            self.flush(position)?;
+        }
+        Ok(())
+    }
+
+    /// All keys before hash position `next` (`None`: the end) are written.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn segment_done(&mut self, next: Option<u64>) -> io::Result<()> {
+        if self.block.len() >= BLOCK_TARGET || next.is_none() {
+            self.flush(next.unwrap_or(0))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the block, whose keys reach up to hash position `next`.
+    fn flush(&mut self, next: u64) -> io::Result<()> {
+        if self.records > 0 {
+            let place = BlockPlace {
+                offset: self.offset,
+                db: self.db,
+                records: self.records,
+                first: self.first,
+            };
+            let crc = self.write_block(RECORDS, next)?;
+            self.digest.update(&crc.to_le_bytes());
+            self.places.push(place);
+        }
+        self.block.clear();
+        self.records = 0;
+        self.first = next;
+        Ok(())
+    }
+
+    fn write_block(&mut self, kind: u8, next: u64) -> io::Result<u64> {
+        let mut codec = PLAIN;
+        if self.compress {
+            self.scratch.resize(
+                lz4_flex::block::get_maximum_output_size(self.block.len()),
+                0,
+            );
+            if let Ok(n) = lz4_flex::block::compress_into(&self.block, &mut self.scratch)
+                && n < self.block.len()
+            {
+                self.scratch.truncate(n);
+                codec = LZ4;
+            }
+        }
+        let stored = if codec == LZ4 {
+            &self.scratch
+        } else {
+            &self.block
+        };
+        let raw_len =
+            u32::try_from(self.block.len()).map_err(|_| io::Error::other("a block over 4 GiB"))?;
+        let mut head = [0; BLOCK_HEAD_LEN];
+        head[..4].copy_from_slice(BLOCK_MAGIC);
+        head[4] = kind;
+        head[5] = codec;
+        head[8..12].copy_from_slice(&self.db.to_le_bytes());
+        head[12..16].copy_from_slice(&self.records.to_le_bytes());
+        head[16..20].copy_from_slice(&raw_len.to_le_bytes());
+        head[20..24].copy_from_slice(&(stored.len() as u32).to_le_bytes());
+        head[24..32].copy_from_slice(&self.first.to_le_bytes());
+        head[32..40].copy_from_slice(&next.to_le_bytes());
+        let crc = if self.checksums {
+            block_crc(&head, stored)
+        } else {
+            0
+        };
+        head[40..].copy_from_slice(&crc.to_le_bytes());
+        self.out.write_all(&head)?;
+        self.out.write_all(stored)?;
+        self.offset += (BLOCK_HEAD_LEN + stored.len()) as u64;
+        Ok(crc)
+    }
+
+    /// Writes index and trailer, and gives the sink back: nothing is durable
+    /// until the caller has synced it.
+    ///
+    /// # Errors
+    /// The sink's.
+    pub fn finish(mut self) -> io::Result<(W, Summary)> {
+        self.flush(0)?;
+        let index_offset = self.offset;
+        for place in &self.places {
+            self.block.extend_from_slice(&place.offset.to_le_bytes());
+            self.block.extend_from_slice(&place.db.to_le_bytes());
+            self.block.extend_from_slice(&place.records.to_le_bytes());
+            self.block.extend_from_slice(&place.first.to_le_bytes());
+        }
+        self.records = self.places.len() as u32;
+        (self.db, self.first) = (0, 0);
+        self.write_block(INDEX, 0)?;
+        let digest = self.digest.finish();
+        let mut trailer = [0; TRAILER_LEN];
+        trailer[..8].copy_from_slice(TRAILER_MAGIC);
+        trailer[8..16].copy_from_slice(&index_offset.to_le_bytes());
+        trailer[16..24].copy_from_slice(&self.keys.to_le_bytes());
+        trailer[24..32].copy_from_slice(&digest.to_le_bytes());
+        let crc = crc64(&trailer[..40]);
+        trailer[40..].copy_from_slice(&crc.to_le_bytes());
+        self.out.write_all(&trailer)?;
+        self.out.flush()?;
+        let len = self.offset + TRAILER_LEN as u64;
+        Ok((
+            self.out,
+            Summary {
+                len,
+                keys: self.keys,
+                digest,
+            },
+        ))
+    }
+}
+
+fn block_crc(head: &[u8; BLOCK_HEAD_LEN], stored: &[u8]) -> u64 {
+    let mut crc = Crc64::new();
+    crc.update(&head[..40]);
+    crc.update(stored);
+    crc.finish()
+}
+
+/// Why a snapshot can't be read on.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The disk's.
+    Io(io::Error),
+    /// The bytes'.
+    Format(FormatError),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(e: io::Error) -> Self {
+        ReadError::Io(e)
+    }
+}
+
+impl From<FormatError> for ReadError {
+    fn from(e: FormatError) -> Self {
+        ReadError::Format(e)
+    }
+}
+
+impl std::fmt::Display for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ReadError::Io(e) => e.fmt(f),
+            ReadError::Format(e) => e.fmt(f),
+        }
+    }
+}
+
+/// Reads a snapshot from front to back, each block verified before it is
+/// handed out.
+pub struct SnapshotReader<R> {
+    input: R,
+    /// What the header says.
+    pub header: SnapshotHeader,
+    /// Length of the file: every length is bounded by it before it is believed.
+    file_len: u64,
+    offset: u64,
+    keys: u64,
+    digest: Crc64,
+    stored: Vec<u8>,
+    places: Vec<BlockPlace>,
+}
+
+/// A block's payload in the reader's hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block {
+    /// Where its head stands in the file.
+    pub offset: u64,
+    /// Database.
+    pub db: u32,
+    /// Records in it.
+    pub records: u32,
+}
+
+impl<R: Read> SnapshotReader<R> {
+    /// Reads the header of a file of `file_len` bytes.
+    ///
+    /// # Errors
+    /// See [`SnapshotHeader::parse`].
+    pub fn begin(mut input: R, file_len: u64) -> Result<Self, ReadError> {
+        let mut head = [0; HEADER_LEN];
+        let n = read_up_to(&mut input, &mut head)?;
+        let header = SnapshotHeader::parse(&head[..n])?;
+        Ok(SnapshotReader {
+            input,
+            header,
+            file_len,
+            offset: HEADER_LEN as u64,
+            keys: 0,
+            digest: Crc64::new(),
+            stored: Vec::new(),
+            places: Vec::new(),
+        })
+    }
+
+    /// How far reading has come, in bytes.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads the next block of records into `raw`; `None` when the snapshot
+    /// is complete: index and trailer were there and agree with the blocks.
+    ///
+    /// # Errors
+    /// What is damaged, and at which offset.
+    pub fn next_block(&mut self, raw: &mut Vec<u8>) -> Result<Option<Block>, ReadError> {
+        let at = self.offset;
+        let mut head = [0; BLOCK_HEAD_LEN];
+        if read_up_to(&mut self.input, &mut head)? < BLOCK_HEAD_LEN || &head[..4] != BLOCK_MAGIC {
+            return Err(FormatError::new(at, "a block", excerpt(&head)).into());
+        }
+        let (raw_len, stored_len) = (u64::from(u32_at(&head, 16)), u64::from(u32_at(&head, 20)));
+        let left = self.file_len.saturating_sub(at + BLOCK_HEAD_LEN as u64);
+        let plausible = match head[5] {
+            PLAIN => raw_len == stored_len,
+            // LZ4 can't say more than 255 bytes with one.
+            LZ4 => raw_len <= stored_len.saturating_mul(255).saturating_add(64),
+            _ => false,
+        };
+        if stored_len > left || !plausible {
+            let found = format!("{stored_len} bytes for {raw_len} with codec {}", head[5]);
+            return Err(FormatError::new(
+                at,
+                format!("a block within the {left} bytes left"),
+                found,
+            )
+            .into());
+        }
+        self.stored.clear();
+        self.stored.resize(stored_len as usize, 0);
+        self.input.read_exact(&mut self.stored)?;
+        let crc = u64_at(&head, 40);
+        let want = if self.header.checksums {
+            block_crc(&head, &self.stored)
+        } else {
+            0
+        };
+        if crc != want {
+            let expected = format!("a block with checksum {want:016x}");
+            return Err(FormatError::new(at, expected, format!("{crc:016x}")).into());
+        }
+        if head[5] == LZ4 {
+            raw.clear();
+            raw.resize(raw_len as usize, 0);
+            match lz4_flex::block::decompress_into(&self.stored, raw) {
+                Ok(n) if n as u64 == raw_len => {}
+                _ => {
+                    return Err(FormatError::new(
+                        at,
+                        "a block that decompresses",
+                        "damaged LZ4".to_string(),
+                    )
+                    .into());
+                }
+            }
+        } else {
+            std::mem::swap(raw, &mut self.stored);
+        }
+        self.offset = at + BLOCK_HEAD_LEN as u64 + stored_len;
+        let block = Block {
+            offset: at,
+            db: u32_at(&head, 8),
+            records: u32_at(&head, 12),
+        };
+        match head[4] {
+            RECORDS => {
+                self.digest.update(&crc.to_le_bytes());
+                self.places.push(BlockPlace {
+                    offset: at,
+                    db: block.db,
+                    records: block.records,
+                    first: u64_at(&head, 24),
+                });
+                Ok(Some(block))
+            }
+            INDEX => self.finish(at, raw).map(|()| None),
+            other => Err(FormatError::new(
+                at + 4,
+                "a block of records or the index",
+                format!("kind {other}"),
+            )
+            .into()),
+        }
+    }
+
+    /// The index must name the blocks that were read, the trailer must end
+    /// the file.
+    fn finish(&mut self, index_offset: u64, index: &[u8]) -> Result<(), ReadError> {
+        const PLACE: usize = 24;
+        let named = index.chunks(PLACE).map(|p| BlockPlace {
+            offset: u64_at(p, 0),
+            db: u32_at(p, 8),
+            records: u32_at(p, 12),
+            first: u64_at(p, 16),
+        });
+        if index.len() != self.places.len() * PLACE || !named.eq(self.places.iter().copied()) {
+            let found = format!(
+                "{} entries for {} blocks",
+                index.len() / PLACE,
+                self.places.len()
+            );
+            return Err(
+                FormatError::new(index_offset, "an index of the blocks before it", found).into(),
+            );
+        }
+        let at = self.offset;
+        let mut trailer = [0; TRAILER_LEN];
+        let n = read_up_to(&mut self.input, &mut trailer)?;
+        if n < TRAILER_LEN
+            || &trailer[..8] != TRAILER_MAGIC
+            || u64_at(&trailer, 40) != crc64(&trailer[..40])
+        {
+            return Err(FormatError::new(at, "a whole trailer", excerpt(&trailer[..n])).into());
+        }
+        if u64_at(&trailer, 8) != index_offset || u64_at(&trailer, 24) != self.digest.finish() {
+            return Err(
+                FormatError::new(at, "a trailer that fits the blocks", excerpt(&trailer)).into(),
+            );
+        }
+        self.keys = u64_at(&trailer, 16);
+        self.offset = at + TRAILER_LEN as u64;
+        if self.offset != self.file_len {
+            let found = format!("{} bytes more", self.file_len.saturating_sub(self.offset));
+            return Err(FormatError::new(self.offset, "the end of the file", found).into());
+        }
+        Ok(())
+    }
+
+    /// Keys that the trailer tells of; known once the last block was read.
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+}
+
+fn read_up_to(input: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < buf.len() {
+        match input.read(&mut buf[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
+}
+
+/// Walks the records of a verified block. Offsets in errors are those of the
+/// block: a compressed payload has no others.
+pub fn records(
+    block: Block,
+    raw: &[u8],
+    mut visit: impl FnMut(Record<'_>) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    let bad = |what: &str| {
+        FormatError::new(
+            block.offset,
+            "records that fill their block",
+            what.to_string(),
+        )
+    };
+    let mut rest = raw;
+    for _ in 0..block.records {
+        let (body, n) = packed::read_element(rest).ok_or_else(|| bad("a record cut short"))?;
+        rest = &rest[n..];
+        match body.split_first() {
+            Some((&SMALL, bytes)) => visit(Record::Small(bytes))?,
+            Some((&FRAGMENT, bytes)) => {
+                let part = fragment(bytes).ok_or_else(|| bad("a malformed fragment"))?;
+                visit(Record::Fragment(part))?;
+            }
+            _ => return Err(bad("a record of unknown form")),
+        }
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(bad("bytes behind the last record"))
+    }
+}
+
+fn fragment(bytes: &[u8]) -> Option<Fragment<'_>> {
+    let kind = Kind::from_u8(*bytes.first()?)?;
+    let (expiry, rest) = match *bytes.get(1)? {
+        0 => (None, &bytes[2..]),
+        1 => {
+            let (raw, rest) = bytes[2..].split_first_chunk::<8>()?;
+            (Some(u64::from_le_bytes(*raw)), rest)
+        }
+        _ => return None,
+    };
+    let (key, n) = packed::read_element(rest)?;
+    let mut rest = &rest[n..];
+    let mut numbers = [0; 3];
+    for number in &mut numbers {
+        let (value, n) = packed::read_varint(rest)?;
+        *number = value;
+        rest = &rest[n..];
+    }
+    let [total, start, count] = numbers;
+    // Every item takes a byte at least, so no count promises more than is here.
+    if count > rest.len() as u64 || start.checked_add(count)? > total || total == 0 {
+        return None;
+    }
+    Some(Fragment {
+        kind,
+        expiry,
+        key,
+        total,
+        start,
+        count,
+        items: rest,
+    })
+}
+
+#[cfg(test)]
+mod tests;

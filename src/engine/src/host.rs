@@ -1,0 +1,50 @@
+//! What the engine asks of the process it lives in.
+
+use crate::keyspace::keys::{EventClass, Garbage};
+
+/// How important a log line is, in the host's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Of interest to developers.
+    Verbose,
+    /// What an operator wants to see.
+    Notice,
+    /// What an operator must see.
+    Warning,
+}
+
+/// How a child process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildEnd {
+    /// By itself, with this code; 0 is success.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+}
+
+/// The host, as the engine sees it. Everything happens on its main thread.
+pub trait Host {
+    /// Writes a line to the server's log.
+    fn log(&mut self, level: Level, line: &str);
+    /// `key` was changed: invalidate caches, fail WATCHers, notify subscribers.
+    fn key_event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]);
+    /// A database (`None`: all) was emptied or exchanged as a whole.
+    fn flushed(&mut self, db: Option<u32>);
+    /// `key` may serve a blocked reader.
+    fn key_ready(&mut self, db: u32, key: &[u8]);
+    /// Frees `garbage` away from the event loop.
+    fn discard(&mut self, garbage: Garbage);
+    /// Whether a child could be forked now: none is alive, the host's own
+    /// included, and no transaction or script is half done.
+    fn can_fork(&mut self) -> bool;
+    /// Runs `work` in a forked child, which exits with what it returns; gives
+    /// the child's pid. `work` is told how to report progress (0 to 1).
+    ///
+    /// # Errors
+    /// Why there could be no child.
+    fn fork(&mut self, work: &mut dyn FnMut(&mut dyn FnMut(f64)) -> i32) -> Result<i32, String>;
+    /// Ends the child and waits for its end; no [`ChildEnd`] will be told.
+    fn kill_child(&mut self, pid: i32);
+    /// A latency sample, in ms.
+    fn latency(&mut self, event: &'static str, ms: u64);
+}

@@ -1,0 +1,4 @@
+//! Durability: the log, snapshots, rewrites and recovery, composed of
+//! `io` and `format`.
+
+pub mod executor;

@@ -1,0 +1,495 @@
+//! Settings, declared once: name, kind, default, bounds. The adapter
+//! registers each with the host as `persist.<name>`.
+
+use std::fmt;
+
+/// What a setting may be.
+#[derive(Debug, Clone, Copy)]
+pub enum SettingKind {
+    /// `yes` or `no`.
+    Bool {
+        /// Default.
+        default: bool,
+    },
+    /// A whole number.
+    Number {
+        /// Default.
+        default: i64,
+        /// Least value.
+        min: i64,
+        /// Greatest value.
+        max: i64,
+        /// Takes `64mb` and the like.
+        memory: bool,
+    },
+    /// Any text; [`Settings::set_text`] checks it.
+    Text {
+        /// Default.
+        default: &'static str,
+    },
+    /// One of some words.
+    Choice {
+        /// Default.
+        default: &'static str,
+        /// The words.
+        words: &'static [&'static str],
+    },
+}
+
+/// A setting's declaration.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Name, without `persist.`.
+    pub name: &'static str,
+    /// Kind, default and bounds.
+    pub kind: SettingKind,
+    /// Only at start.
+    pub immutable: bool,
+    /// One sentence for people.
+    pub about: &'static str,
+}
+
+/// When the log is synced to disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FsyncPolicy {
+    /// Before every reply to a write.
+    Always,
+    /// Once a second, in the background.
+    Everysec,
+    /// When the system likes.
+    No,
+}
+
+/// One save point: after `seconds`, if at least `changes` happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SavePoint {
+    /// Seconds since the last save.
+    pub seconds: u64,
+    /// Changes since the last save.
+    pub changes: u64,
+}
+
+const fn flag(name: &'static str, default: bool, about: &'static str) -> Setting {
+    Setting {
+        name,
+        kind: SettingKind::Bool { default },
+        immutable: false,
+        about,
+    }
+}
+
+const fn text(
+    name: &'static str,
+    default: &'static str,
+    immutable: bool,
+    about: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        kind: SettingKind::Text { default },
+        immutable,
+        about,
+    }
+}
+
+const fn number(
+    name: &'static str,
+    default: i64,
+    min: i64,
+    max: i64,
+    memory: bool,
+    about: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        kind: SettingKind::Number {
+            default,
+            min,
+            max,
+            memory,
+        },
+        immutable: false,
+        about,
+    }
+}
+
+/// Every setting.
+pub static SETTINGS: &[Setting] = &[
+    text(
+        "dir",
+        "",
+        true,
+        "Folder of all files; the host's dir when empty.",
+    ),
+    text("dbfilename", "persist.rdb", true, "Name of the snapshot."),
+    text(
+        "appenddirname",
+        "persist-aof",
+        true,
+        "Folder of the log, inside dir.",
+    ),
+    text(
+        "appendfilename",
+        "persist.aof",
+        true,
+        "First part of the names of the log's files.",
+    ),
+    text(
+        "save",
+        "default",
+        false,
+        "Save points, pairs of seconds and changes; `default` is 3600 1 300 100 60 10000 with the log off and none with it on.",
+    ),
+    flag(
+        "stop-writes-on-bgsave-error",
+        true,
+        "Refuse writes while the last snapshot failed and save points are set.",
+    ),
+    flag("rdbcompression", true, "Compress snapshots with LZ4."),
+    flag("rdbchecksum", true, "Checksum every block of a snapshot."),
+    flag("appendonly", true, "Keep a log of every change."),
+    Setting {
+        name: "appendfsync",
+        kind: SettingKind::Choice {
+            default: "everysec",
+            words: &["always", "everysec", "no"],
+        },
+        immutable: false,
+        about: "When the log is synced to disk.",
+    },
+    flag(
+        "no-appendfsync-on-rewrite",
+        false,
+        "Don't sync under everysec while a child writes; no effect under always.",
+    ),
+    flag(
+        "aof-timestamp-enabled",
+        false,
+        "Write #TS lines into the log.",
+    ),
+    flag(
+        "aof-use-rdb-preamble",
+        true,
+        "Rewrite into a snapshot rather than into commands.",
+    ),
+    flag(
+        "aof-load-truncated",
+        true,
+        "Load a log whose end is torn, without that end.",
+    ),
+    number(
+        "auto-aof-rewrite-percentage",
+        100,
+        0,
+        i32::MAX as i64,
+        false,
+        "Rewrite after so much growth; 0 is never.",
+    ),
+    number(
+        "auto-aof-rewrite-min-size",
+        64 << 20,
+        0,
+        i64::MAX,
+        true,
+        "Never rewrite a log smaller than this.",
+    ),
+    number(
+        "max-at-risk-ms",
+        2000,
+        1,
+        1 << 40,
+        false,
+        "How long writes may wait for their fsync under everysec.",
+    ),
+    number(
+        "maxmemory",
+        0,
+        0,
+        i64::MAX,
+        true,
+        "Refuse writes that grow the durable keyspace past this; 0 is no limit.",
+    ),
+];
+
+/// The settings in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // each is described in SETTINGS
+pub struct Settings {
+    pub dir: String,
+    pub dbfilename: String,
+    pub appenddirname: String,
+    pub appendfilename: String,
+    pub save: String,
+    pub stop_writes_on_bgsave_error: bool,
+    pub rdbcompression: bool,
+    pub rdbchecksum: bool,
+    pub appendonly: bool,
+    pub appendfsync: FsyncPolicy,
+    pub no_appendfsync_on_rewrite: bool,
+    pub aof_timestamp_enabled: bool,
+    pub aof_use_rdb_preamble: bool,
+    pub aof_load_truncated: bool,
+    pub auto_aof_rewrite_percentage: i64,
+    pub auto_aof_rewrite_min_size: i64,
+    pub max_at_risk_ms: i64,
+    pub maxmemory: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            dir: String::new(),
+            dbfilename: "persist.rdb".into(),
+            appenddirname: "persist-aof".into(),
+            appendfilename: "persist.aof".into(),
+            save: "default".into(),
+            stop_writes_on_bgsave_error: true,
+            rdbcompression: true,
+            rdbchecksum: true,
+            appendonly: true,
+            appendfsync: FsyncPolicy::Everysec,
+            no_appendfsync_on_rewrite: false,
+            aof_timestamp_enabled: false,
+            aof_use_rdb_preamble: true,
+            aof_load_truncated: true,
+            auto_aof_rewrite_percentage: 100,
+            auto_aof_rewrite_min_size: 64 << 20,
+            max_at_risk_ms: 2000,
+            maxmemory: 0,
+        }
+    }
+}
+
+/// Why a value was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadSetting(pub String);
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name that stays inside its folder.
+fn plain_name(name: &str, value: &str) -> Result<(), BadSetting> {
+    if value.is_empty() || value == "." || value == ".." || value.contains(['/', '\0', '\n']) {
+        return Err(BadSetting(format!(
+            "persist.{name} must be a plain file name, not a path"
+        )));
+    }
+    Ok(())
+}
+
+/// Parses `seconds changes [seconds changes ...]`; empty means none.
+///
+/// # Errors
+/// Odd or bad numbers.
+pub fn parse_save(value: &str) -> Result<Vec<SavePoint>, BadSetting> {
+    let bad = || BadSetting("Invalid save parameters".into());
+    let mut points = Vec::new();
+    let mut words = value.split_whitespace();
+    while let Some(seconds) = words.next() {
+        let seconds: u64 = seconds.parse().map_err(|_| bad())?;
+        let changes: i64 = words.next().ok_or_else(bad)?.parse().map_err(|_| bad())?;
+        if seconds < 1 || changes < 0 {
+            return Err(bad());
+        }
+        points.push(SavePoint {
+            seconds,
+            changes: changes as u64,
+        });
+    }
+    Ok(points)
+}
+
+impl Settings {
+    /// The save points in force.
+    pub fn save_points(&self) -> Vec<SavePoint> {
+        match self.save.as_str() {
+            "default" if self.appendonly => Vec::new(),
+            "default" => parse_save("3600 1 300 100 60 10000").unwrap_or_default(),
+            text => parse_save(text).unwrap_or_default(),
+        }
+    }
+
+    /// Checks and takes a text setting.
+    ///
+    /// # Errors
+    /// Why the value is refused; the old one stays.
+    pub fn set_text(&mut self, name: &str, value: &str) -> Result<(), BadSetting> {
+        match name {
+            "dir" => self.dir = value.into(),
+            "dbfilename" => {
+                plain_name(name, value)?;
+                self.dbfilename = value.into();
+            }
+            "appenddirname" => {
+                plain_name(name, value)?;
+                self.appenddirname = value.into();
+            }
+            "appendfilename" => {
+                plain_name(name, value)?;
+                if value.contains(char::is_whitespace) {
+                    return Err(BadSetting(
+                        "persist.appendfilename can't contain blanks".into(),
+                    ));
+                }
+                self.appendfilename = value.into();
+            }
+            "save" => {
+                if value != "default" {
+                    parse_save(value)?;
+                }
+                self.save = value.into();
+            }
+            "appendfsync" => {
+                self.appendfsync = match value {
+                    "always" => FsyncPolicy::Always,
+                    "everysec" => FsyncPolicy::Everysec,
+                    "no" => FsyncPolicy::No,
+                    _ => {
+                        return Err(BadSetting(
+                            "argument(s) must be one of the following: always, everysec, no".into(),
+                        ));
+                    }
+                }
+            }
+            _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
+        }
+        Ok(())
+    }
+
+    /// Takes a yes-or-no setting.
+    ///
+    /// # Errors
+    /// No such setting.
+    pub fn set_bool(&mut self, name: &str, value: bool) -> Result<(), BadSetting> {
+        *match name {
+            "stop-writes-on-bgsave-error" => &mut self.stop_writes_on_bgsave_error,
+            "rdbcompression" => &mut self.rdbcompression,
+            "rdbchecksum" => &mut self.rdbchecksum,
+            "appendonly" => &mut self.appendonly,
+            "no-appendfsync-on-rewrite" => &mut self.no_appendfsync_on_rewrite,
+            "aof-timestamp-enabled" => &mut self.aof_timestamp_enabled,
+            "aof-use-rdb-preamble" => &mut self.aof_use_rdb_preamble,
+            "aof-load-truncated" => &mut self.aof_load_truncated,
+            _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
+        } = value;
+        Ok(())
+    }
+
+    /// Takes a number; the bounds are the declaration's.
+    ///
+    /// # Errors
+    /// No such setting.
+    pub fn set_number(&mut self, name: &str, value: i64) -> Result<(), BadSetting> {
+        *match name {
+            "auto-aof-rewrite-percentage" => &mut self.auto_aof_rewrite_percentage,
+            "auto-aof-rewrite-min-size" => &mut self.auto_aof_rewrite_min_size,
+            "max-at-risk-ms" => &mut self.max_at_risk_ms,
+            "maxmemory" => &mut self.maxmemory,
+            _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
+        } = value;
+        Ok(())
+    }
+
+    /// The value in force, as CONFIG GET shows it; `None` for no such setting.
+    pub fn get(&self, name: &str) -> Option<SettingValue<'_>> {
+        Some(match name {
+            "dir" => SettingValue::Text(&self.dir),
+            "dbfilename" => SettingValue::Text(&self.dbfilename),
+            "appenddirname" => SettingValue::Text(&self.appenddirname),
+            "appendfilename" => SettingValue::Text(&self.appendfilename),
+            "save" => SettingValue::Text(&self.save),
+            "appendfsync" => SettingValue::Text(match self.appendfsync {
+                FsyncPolicy::Always => "always",
+                FsyncPolicy::Everysec => "everysec",
+                FsyncPolicy::No => "no",
+            }),
+            "stop-writes-on-bgsave-error" => SettingValue::Bool(self.stop_writes_on_bgsave_error),
+            "rdbcompression" => SettingValue::Bool(self.rdbcompression),
+            "rdbchecksum" => SettingValue::Bool(self.rdbchecksum),
+            "appendonly" => SettingValue::Bool(self.appendonly),
+            "no-appendfsync-on-rewrite" => SettingValue::Bool(self.no_appendfsync_on_rewrite),
+            "aof-timestamp-enabled" => SettingValue::Bool(self.aof_timestamp_enabled),
+            "aof-use-rdb-preamble" => SettingValue::Bool(self.aof_use_rdb_preamble),
+            "aof-load-truncated" => SettingValue::Bool(self.aof_load_truncated),
+            "auto-aof-rewrite-percentage" => SettingValue::Number(self.auto_aof_rewrite_percentage),
+            "auto-aof-rewrite-min-size" => SettingValue::Number(self.auto_aof_rewrite_min_size),
+            "max-at-risk-ms" => SettingValue::Number(self.max_at_risk_ms),
+            "maxmemory" => SettingValue::Number(self.maxmemory),
+            _ => return None,
+        })
+    }
+}
+
+/// A setting's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SettingValue<'a> {
+    /// Text or a choice.
+    Text(&'a str),
+    /// `yes` or `no`.
+    Bool(bool),
+    /// A number.
+    Number(i64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declarations_and_defaults_agree() {
+        let mut settings = Settings::default();
+        for s in SETTINGS {
+            let value = settings.clone();
+            match (s.kind, value.get(s.name)) {
+                (SettingKind::Bool { default }, Some(SettingValue::Bool(b))) => {
+                    assert_eq!(b, default, "{}", s.name);
+                    settings.set_bool(s.name, !b).unwrap();
+                    assert_eq!(settings.get(s.name), Some(SettingValue::Bool(!b)));
+                }
+                (
+                    SettingKind::Number {
+                        default, min, max, ..
+                    },
+                    Some(SettingValue::Number(n)),
+                ) => {
+                    assert_eq!(n, default, "{}", s.name);
+                    assert!(min <= n && n <= max);
+                    settings.set_number(s.name, n + 1).unwrap();
+                    assert_eq!(settings.get(s.name), Some(SettingValue::Number(n + 1)));
+                }
+                (
+                    SettingKind::Text { default } | SettingKind::Choice { default, .. },
+                    Some(SettingValue::Text(t)),
+                ) => {
+                    assert_eq!(t, default, "{}", s.name);
+                }
+                (kind, value) => panic!("{}: {kind:?} is {value:?}", s.name),
+            }
+        }
+    }
+
+    #[test]
+    fn bad_texts_are_refused() {
+        let mut s = Settings::default();
+        for (name, value) in [
+            ("dbfilename", "../x"),
+            ("dbfilename", ""),
+            ("appenddirname", "a/b"),
+            ("appendfilename", "a b"),
+            ("save", "60"),
+            ("save", "0 1"),
+            ("save", "a b"),
+            ("appendfsync", "sometimes"),
+        ] {
+            assert!(s.set_text(name, value).is_err(), "{name} {value}");
+        }
+        assert_eq!(s, Settings::default());
+        s.set_text("save", "").unwrap();
+        assert!(s.save_points().is_empty());
+        s.set_text("save", "60 1 10 5").unwrap();
+        assert_eq!(s.save_points().len(), 2);
+    }
+}
