@@ -99,11 +99,7 @@ impl SortedSet {
             .scan(cursor, count, |item| visit(item.score(), Item::key(item)))
     }
 
-    fn change(
-        &mut self,
-        member: &[u8],
-        decide: impl FnOnce(Option<f64>) -> Option<f64>,
-    ) -> Change {
+    fn change(&mut self, member: &[u8], decide: impl FnOnce(Option<f64>) -> Option<f64>) -> Change {
         let hash = self.scores.hash(member);
         match self.scores.get_mut(hash, member) {
             Some(item) => {
@@ -139,10 +135,11 @@ impl SortedSet {
 
     fn remove_ranks(&mut self, ranks: Range<usize>) {
         let scores = &mut self.scores;
-        self.order.remove_range(ranks.start, ranks.end, |_, member| {
-            let hash = scores.hash(member);
-            scores.remove(hash, member);
-        });
+        self.order
+            .remove_range(ranks.start, ranks.end, |_, member| {
+                let hash = scores.hash(member);
+                scores.remove(hash, member);
+            });
     }
 }
 
@@ -365,7 +362,7 @@ pub fn build<'a, I: Iterator<Item = (f64, &'a [u8])>>(
         let mut payload = Vec::new();
         payload.extend_from_slice(&(len as u16).to_le_bytes());
         for (score, member) in entries() {
-            packed::push_score(&mut payload, score);
+            payload.extend_from_slice(small::packed(score).as_bytes());
             packed::push_element(&mut payload, member);
         }
         return Some(Entry::small(Kind::Zset, key, None, &[&payload]));
@@ -378,7 +375,7 @@ pub fn build<'a, I: Iterator<Item = (f64, &'a [u8])>>(
 pub fn single(key: &[u8], limits: &Limits, seed: HashKey, score: f64, member: &[u8]) -> Entry {
     if fits(limits, 1, member.len()) {
         let len = packed::Varint::new(member.len() as u64);
-        let score = packed::Score::new(score);
+        let score = small::packed(score);
         let parts = [&[1, 0], score.as_bytes(), len.as_bytes(), member];
         return Entry::small(Kind::Zset, key, None, &parts);
     }

@@ -36,7 +36,10 @@ pub static SPECS: &[Spec] = &[
                 "ZRANGE z 0 -1 WITHSCORES",
                 "[\"c\" 5 \"a\" 7.5 \"d\" 9 \"b\" 10]",
             ),
-            ("ZADD z 1", "-ERR wrong number of arguments for 'persist.zadd' command"),
+            (
+                "ZADD z 1",
+                "-ERR wrong number of arguments for 'persist.zadd' command",
+            ),
             ("ZADD z NX 1 a 2", "-ERR syntax error"),
             ("ZADD z NX XX CH", "-ERR syntax error"),
             (
@@ -77,14 +80,16 @@ pub static SPECS: &[Spec] = &[
             ("ZINCRBY z 0 a", "2.1"),
             ("ZINCRBY z x a", "-ERR value is not a valid float"),
             ("ZINCRBY z inf a", "inf"),
-            ("ZINCRBY z -inf a", "-ERR resulting score is not a number (NaN)"),
+            (
+                "ZINCRBY z -inf a",
+                "-ERR resulting score is not a number (NaN)",
+            ),
         ],
         run: zincrby,
     },
 ];
 
-const NOT_A_NUMBER: CommandError =
-    CommandError::text("ERR resulting score is not a number (NaN)");
+const NOT_A_NUMBER: CommandError = CommandError::text("ERR resulting score is not a number (NaN)");
 
 /// What ZADD was told beside scores and members.
 #[derive(Debug, Clone, Copy, Default)]
@@ -152,12 +157,7 @@ fn zincrby(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     increment(cx, argv[1], Options::default(), argv[2], argv[3])
 }
 
-fn add(
-    cx: &mut Cx<'_>,
-    key: &[u8],
-    options: Options,
-    pairs: &[&[u8]],
-) -> Result<(), CommandError> {
+fn add(cx: &mut Cx<'_>, key: &[u8], options: Options, pairs: &[&[u8]]) -> Result<(), CommandError> {
     let mut scores = [0.0; BATCH];
     for (i, pair) in pairs.chunks_exact(2).enumerate() {
         let score = args::float(pair[0])?;
@@ -209,8 +209,11 @@ fn add(
     if added > 0 {
         cx.ks.ready(key);
     }
-    cx.reply
-        .int(if options.changed { added + updated } else { added });
+    cx.reply.int(if options.changed {
+        added + updated
+    } else {
+        added
+    });
     Ok(())
 }
 

@@ -92,6 +92,13 @@ fn zrandmember(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     }
     let wanted = wanted.min(len);
     open_members(reply, wanted, with_scores);
+    if wanted == len {
+        // All of them come as Redis walks them: backwards.
+        view.visit(0..len, true, |score, member| {
+            put_member(reply, member, score, with_scores);
+        });
+        return Ok(());
+    }
     if matches!(view, View::Large(_)) && wanted.saturating_mul(3) < len {
         for rank in distinct(*rng, wanted, len) {
             if let Some((score, member)) = view.at(rank) {

@@ -11,7 +11,8 @@ use crate::data::zset::{self, View};
 use crate::keyspace::keys::{EventClass, Keys};
 
 const READ: &[KeySpec] = &[KeySpec::one(1, KeyAccess::Read)];
-const NO_LIMIT: &str = "-ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+const NO_LIMIT: &str =
+    "-ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
 const NO_SCORES: &str = "-ERR syntax error, WITHSCORES not supported in combination with BYLEX";
 
 /// The commands that read ranges.
@@ -38,7 +39,10 @@ pub static SPECS: &[Spec] = &[
             ("ZRANGE z 0 -1 LIMIT 0 1", NO_LIMIT),
             ("ZRANGE z - + BYLEX WITHSCORES", NO_SCORES),
             ("ZRANGE z 0 -1 REV REV", "-ERR syntax error"),
-            ("ZRANGE z a -1", "-ERR value is not an integer or out of range"),
+            (
+                "ZRANGE z a -1",
+                "-ERR value is not an integer or out of range",
+            ),
         ],
         run: |cx, argv| range(cx, argv, None, None),
     },
@@ -114,7 +118,10 @@ pub static SPECS: &[Spec] = &[
             ("ZADD z 0 a 0 b 0 c", "3"),
             ("ZRANGEBYLEX z - (c", "[\"a\" \"b\"]"),
             ("ZRANGEBYLEX z [b + LIMIT 1 1", "[\"c\"]"),
-            ("ZRANGEBYLEX z b +", "-ERR min or max not valid string range item"),
+            (
+                "ZRANGEBYLEX z b +",
+                "-ERR min or max not valid string range item",
+            ),
         ],
         run: |cx, argv| range(cx, argv, Some(Type::Lex), Some(false)),
     },

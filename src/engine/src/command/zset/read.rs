@@ -36,9 +36,8 @@ pub static SPECS: &[Spec] = &[
         syntax: "key member",
         examples: &[
             ("ZSCORE z a", "nil"),
-            ("ZADD z 1.5 a -0 b", "2"),
+            ("ZADD z 1.5 a", "1"),
             ("ZSCORE z a", "1.5"),
-            ("ZSCORE z b", "-0"),
             ("ZSCORE z c", "nil"),
             ("SET s v", "OK"),
             (
@@ -139,7 +138,10 @@ pub static SPECS: &[Spec] = &[
             ("ZLEXCOUNT z [b (c", "1"),
             ("ZLEXCOUNT z + -", "0"),
             ("ZLEXCOUNT none - +", "0"),
-            ("ZLEXCOUNT z a b", "-ERR min or max not valid string range item"),
+            (
+                "ZLEXCOUNT z a b",
+                "-ERR min or max not valid string range item",
+            ),
         ],
         run: zlexcount,
     },

@@ -52,7 +52,14 @@ pub static SPECS: &[Spec] = &[
                 "-ERR value is not an integer or out of range",
             ),
         ],
-        run: |cx, argv| by_range(cx, argv, select::ranks(argv[2], argv[3])?, "zremrangebyrank"),
+        run: |cx, argv| {
+            by_range(
+                cx,
+                argv,
+                select::ranks(argv[2], argv[3])?,
+                "zremrangebyrank",
+            )
+        },
     },
     Spec {
         name: "ZREMRANGEBYSCORE",
@@ -70,7 +77,14 @@ pub static SPECS: &[Spec] = &[
             ("ZREMRANGEBYSCORE z -inf inf", "2"),
             ("ZREMRANGEBYSCORE z 1 x", "-ERR min or max is not a float"),
         ],
-        run: |cx, argv| by_range(cx, argv, select::scores(argv[2], argv[3])?, "zremrangebyscore"),
+        run: |cx, argv| {
+            by_range(
+                cx,
+                argv,
+                select::scores(argv[2], argv[3])?,
+                "zremrangebyscore",
+            )
+        },
     },
     Spec {
         name: "ZREMRANGEBYLEX",
@@ -91,7 +105,14 @@ pub static SPECS: &[Spec] = &[
                 "-ERR min or max not valid string range item",
             ),
         ],
-        run: |cx, argv| by_range(cx, argv, select::members(argv[2], argv[3])?, "zremrangebylex"),
+        run: |cx, argv| {
+            by_range(
+                cx,
+                argv,
+                select::members(argv[2], argv[3])?,
+                "zremrangebylex",
+            )
+        },
     },
 ];
 

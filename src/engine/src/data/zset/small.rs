@@ -8,6 +8,12 @@ use crate::data::packed::{self, COUNT_LEN, Score, Varint};
 /// How many positions a walk backwards keeps on the stack.
 const BLOCK: usize = 128;
 
+/// A score as it is packed. Like Redis's listpacks, a small set doesn't know
+/// -0 from 0; a large one does.
+pub fn packed(score: f64) -> Score {
+    Score::new(score + 0.0)
+}
+
 /// One member.
 #[derive(Debug, Clone, Copy)]
 pub struct Item<'a> {
@@ -116,7 +122,7 @@ fn place_for(payload: &[u8], score: f64, member: &[u8]) -> usize {
 pub fn insert(entry: &mut SmallEntry, score: f64, member: &[u8]) {
     let at = place_for(entry.payload(), score, member);
     let len = Varint::new(member.len() as u64);
-    let score = Score::new(score);
+    let score = packed(score);
     entry.splice_items(at, 0, &[score.as_bytes(), len.as_bytes(), member], 1);
 }
 
@@ -124,11 +130,11 @@ pub fn insert(entry: &mut SmallEntry, score: f64, member: &[u8]) {
 pub fn set_score(entry: &mut SmallEntry, place: Place, score: f64, member: &[u8]) {
     let Place { at, member_at, end } = place;
     let to = place_for(entry.payload(), score, member);
-    let packed = Score::new(score);
-    let (old_len, new_len) = (member_at - at, packed.as_bytes().len());
+    let new = packed(score);
+    let (old_len, new_len) = (member_at - at, new.as_bytes().len());
     // The score changes where it is, then the item moves past the others:
     // nothing is allocated where the score's length stays.
-    entry.splice(at, old_len, &[packed.as_bytes()]);
+    entry.splice(at, old_len, &[new.as_bytes()]);
     let size = new_len + (end - member_at);
     let payload = entry.payload_mut();
     if to > at {

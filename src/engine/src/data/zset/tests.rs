@@ -107,7 +107,10 @@ fn a_large_set_is_built_only_from_sorted_members() {
         Some(set.iter_from(0).map(|(s, _)| s).collect::<Vec<_>>())
     };
     assert_eq!(build(&[]), Some(vec![]));
-    assert_eq!(build(&[(1.0, "b"), (1.0, "c"), (2.0, "a")]).unwrap().len(), 3);
+    assert_eq!(
+        build(&[(1.0, "b"), (1.0, "c"), (2.0, "a")]).unwrap().len(),
+        3
+    );
     assert_eq!(build(&[(1.0, "b"), (1.0, "a")]), None);
     assert_eq!(build(&[(1.0, "b"), (0.0, "c")]), None);
     assert_eq!(build(&[(1.0, "b"), (2.0, "b")]), None);
