@@ -12,6 +12,7 @@ pub mod reply;
 pub mod spec;
 pub mod string;
 pub mod table;
+pub mod zset;
 
 pub use error::CommandError;
 pub use reply::Reply;

@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{key, list, string};
+use super::{key, list, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -15,6 +15,14 @@ pub static COMMANDS: &[&[Spec]] = &[
     key::scan::SPECS,
     key::flush::SPECS,
     list::SPECS,
+    zset::add::SPECS,
+    zset::algebra::SPECS,
+    zset::pop::SPECS,
+    zset::random::SPECS,
+    zset::range::SPECS,
+    zset::read::SPECS,
+    zset::remove::SPECS,
+    zset::scan::SPECS,
 ];
 
 /// Every command.

@@ -160,20 +160,37 @@ pub fn is_well_formed(payload: &[u8], per_item: usize) -> bool {
     walk.at == payload.len()
 }
 
-/// Appends a score: integers of up to 48 bits as a zigzag varint with a low
-/// bit of 0, anything else as the byte 1 and the eight bytes of the double.
-pub fn push_score(out: &mut Vec<u8>, score: f64) {
-    let int = score as i64;
-    if int.unsigned_abs() < 1 << 48
-        && int as f64 == score
-        && !(int == 0 && score.is_sign_negative())
-    {
-        let zigzag = ((int << 1) ^ (int >> 63)) as u64;
-        push_varint(out, zigzag << 1);
-    } else {
-        out.push(1);
-        out.extend_from_slice(&score.to_le_bytes());
+/// A score on the stack: integers of up to 48 bits as a zigzag varint with a
+/// low bit of 0, anything else as the byte 1 and the eight bytes of the double.
+#[derive(Clone, Copy)]
+pub struct Score(Varint);
+
+impl Score {
+    /// Encodes `score`.
+    pub fn new(score: f64) -> Self {
+        let int = score as i64;
+        if int.unsigned_abs() < 1 << 48
+            && int as f64 == score
+            && !(int == 0 && score.is_sign_negative())
+        {
+            let zigzag = ((int << 1) ^ (int >> 63)) as u64;
+            return Score(Varint::new(zigzag << 1));
+        }
+        let mut bytes = [0; MAX_VARINT];
+        bytes[0] = 1;
+        bytes[1..9].copy_from_slice(&score.to_le_bytes());
+        Score(Varint { bytes, len: 9 })
     }
+
+    /// The encoded bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// Appends a score as [`Score`] encodes it.
+pub fn push_score(out: &mut Vec<u8>, score: f64) {
+    out.extend_from_slice(Score::new(score).as_bytes());
 }
 
 /// Reads a score written by [`push_score`] and the bytes it takes. A NaN is

@@ -23,7 +23,7 @@ use crate::format::group::{GroupScanner, ScanStart, Tail, highest_mark};
 use crate::format::manifest::{IncrFile, Manifest};
 use crate::format::snapshot::{HEADER_LEN, SnapshotHeader, SnapshotReader};
 use crate::format::{FormatError, HistoryId};
-use crate::io::{Disk, DiskError, OnPath, ReadDisk, read_file};
+use crate::io::{Disk, DiskError, OnPath, read_file};
 use crate::keyspace::Keyspace;
 
 /// What recovery found and read.

@@ -281,7 +281,7 @@ impl Persist {
                 c.rewrites += 1;
                 c.rewrite_failures = 0;
                 c.last_rewrite_secs = Some(self.clock.now_ms().saturating_sub(since_ms) / 1000);
-                c.rewrite_base_size = self.log_size();
+                self.counters.rewrite_base_size = self.log_size();
                 host.log(Level::Notice, "Background AOF rewrite finished successfully");
             }
             Err(e) => self.rewrite_failed(host, &e.to_string()),
