@@ -5,7 +5,9 @@
 //! table and the example tests all derive from it.
 
 pub mod args;
+pub mod element_scan;
 pub mod error;
+pub mod hash;
 pub mod key;
 pub mod reply;
 pub mod spec;

@@ -1,10 +1,10 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{key, string};
+use super::{hash, key, string};
 
 /// The specs of each family.
-pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS];
+pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS, hash::SPECS];
 
 /// Every command.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
