@@ -10,6 +10,7 @@ pub mod error;
 pub mod hash;
 pub mod key;
 pub mod reply;
+pub mod set;
 pub mod spec;
 pub mod string;
 pub mod table;

@@ -1,10 +1,10 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{hash, key, string};
+use super::{hash, key, set, string};
 
 /// The specs of each family.
-pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS, hash::SPECS];
+pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS, hash::SPECS, set::SPECS];
 
 /// Every command.
 pub fn all() -> impl Iterator<Item = &'static Spec> {
