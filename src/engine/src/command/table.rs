@@ -4,7 +4,19 @@ use super::spec::Spec;
 use super::{hash, key, set, string};
 
 /// The specs of each family.
-pub static COMMANDS: &[&[Spec]] = &[string::SPECS, key::SPECS, hash::SPECS, set::SPECS];
+pub static COMMANDS: &[&[Spec]] = &[
+    string::get::SPECS,
+    string::set::SPECS,
+    string::number::SPECS,
+    string::range::SPECS,
+    key::SPECS,
+    key::expire::SPECS,
+    key::rename::SPECS,
+    key::scan::SPECS,
+    key::flush::SPECS,
+    hash::SPECS,
+    set::SPECS,
+];
 
 /// Every command.
 pub fn all() -> impl Iterator<Item = &'static Spec> {

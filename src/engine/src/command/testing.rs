@@ -5,6 +5,8 @@ use super::{Cx, execute, table};
 use crate::base::clock::{Clock, ManualClock};
 use crate::base::hash::Seed;
 use crate::base::random::SeededRandom;
+use crate::data::entry::Entry;
+use crate::data::table::Table;
 use crate::data::value::Limits;
 use crate::keyspace::Keyspace;
 use crate::keyspace::keys::{EventClass, Garbage, Keys, Outcome};
@@ -17,7 +19,7 @@ pub type Effect = (u32, Vec<Vec<u8>>);
 pub struct Trace {
     /// Effects, in order.
     pub effects: Vec<Effect>,
-    /// Events as `class:event:key`.
+    /// Events as `class:event:key`, and `replaced:db:keys by keys`.
     pub events: Vec<String>,
 }
 
@@ -31,6 +33,11 @@ impl Outcome for Trace {
             .push(format!("{class:?}:{event}:{}", key.escape_ascii()));
     }
     fn ready(&mut self, _: u32, _: &[u8]) {}
+    fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
+        let (before, after) = (before.len(), after.len());
+        self.events
+            .push(format!("replaced:{db}:{before} by {after}"));
+    }
     fn discard(&mut self, _: Garbage) {}
 }
 

@@ -119,6 +119,8 @@ pub struct Limits {
     pub list_max_listpack_bytes: usize,
     /// Longest string that shares its key's allocation, in bytes.
     pub string_max_small: usize,
+    /// How many databases clients may use.
+    pub databases: u32,
 }
 
 impl Default for Limits {
@@ -132,6 +134,7 @@ impl Default for Limits {
             zset_max_listpack_value: 64,
             list_max_listpack_bytes: 2048,
             string_max_small: 16384,
+            databases: 16,
         }
     }
 }

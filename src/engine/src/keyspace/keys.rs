@@ -49,6 +49,11 @@ pub trait Outcome {
     fn event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]);
     /// `key` came to hold something that blocked readers may wait for.
     fn ready(&mut self, db: u32, key: &[u8]);
+    /// All that a database held was replaced at once, by nothing (FLUSHDB) or
+    /// by another's content (SWAPDB), without an event for each key: watched
+    /// keys that are in `before` or `after` were changed, and blocked readers
+    /// may find something in `after`.
+    fn replaced(&mut self, _db: u32, _before: &Table<Entry>, _after: &Table<Entry>) {}
     /// To be dropped away from the event loop.
     fn discard(&mut self, garbage: Garbage);
 }
@@ -172,8 +177,9 @@ impl Keys<'_> {
     #[inline]
     pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: Option<u64>) {
         let max_small = self.limits.string_max_small;
-        let table = self.space.db_mut(self.db);
-        let hash = table.hash(key);
+        let hash = self.table().hash(key);
+        self.reap(hash, key);
+        let table = self.table();
         // The commonest write of all, a value of the same length, needs no
         // allocation.
         if expiry.is_none()

@@ -1,0 +1,9 @@
+//! Strings.
+
+pub mod get;
+pub mod number;
+pub mod range;
+pub mod set;
+
+#[cfg(test)]
+mod tests;
