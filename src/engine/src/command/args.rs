@@ -27,6 +27,20 @@ pub fn count(arg: &[u8]) -> Result<usize, CommandError> {
         .ok_or(CommandError::NotPositive)
 }
 
+/// The count of HRANDFIELD and SRANDMEMBER: negative when repetitions are
+/// welcome, but not the one number that has no opposite.
+///
+/// # Errors
+/// Not an integer; out of range.
+pub fn signed_count(arg: &[u8]) -> Result<i64, CommandError> {
+    match int(arg)? {
+        i64::MIN => Err(CommandError::text(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
+        )),
+        n => Ok(n),
+    }
+}
+
 /// A double.
 ///
 /// # Errors

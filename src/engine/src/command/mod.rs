@@ -5,10 +5,13 @@
 //! table and the example tests all derive from it.
 
 pub mod args;
+pub mod element_scan;
 pub mod error;
+pub mod hash;
 pub mod key;
 pub mod list;
 pub mod reply;
+pub mod set;
 pub mod spec;
 pub mod string;
 pub mod table;

@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{key, list, string, zset};
+use super::{hash, key, list, set, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -14,6 +14,8 @@ pub static COMMANDS: &[&[Spec]] = &[
     key::rename::SPECS,
     key::scan::SPECS,
     key::flush::SPECS,
+    hash::SPECS,
+    set::SPECS,
     list::SPECS,
     zset::add::SPECS,
     zset::algebra::SPECS,

@@ -7,6 +7,7 @@ pub mod list;
 pub mod order;
 pub mod packed;
 pub mod set;
+pub mod small;
 pub mod string;
 pub mod table;
 pub mod text;

@@ -35,6 +35,12 @@ impl Keyspace {
         self.dbs.get(db as usize)
     }
 
+    /// The entry under `key`, also one that is due.
+    pub fn peek(&self, db: u32, key: &[u8]) -> Option<&Entry> {
+        let table = self.db(db)?;
+        table.get(table.hash(key), key)
+    }
+
     /// A database.
     pub fn db_mut(&mut self, db: u32) -> &mut Table<Entry> {
         let db = db.min(MAX_DATABASES - 1) as usize;
