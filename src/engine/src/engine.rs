@@ -9,8 +9,8 @@ use crate::base::hash::Seed;
 use crate::base::random::Random;
 use crate::command::spec::Find;
 use crate::command::{self, CommandError, Cx, Flags, Reply, Spec};
-use crate::data::table::Table;
 use crate::data::entry::Entry;
+use crate::data::table::Table;
 use crate::data::value::Limits;
 use crate::format::HistoryId;
 use crate::host::{ChildEnd, Host, Level};
@@ -84,7 +84,8 @@ struct Doings<'a> {
 impl Outcome for Doings<'_> {
     #[inline]
     fn effect(&mut self, db: u32, name: &[u8], args: &[&[u8]]) {
-        self.persist.effect(db, name, args, self.atomic, self.single_key);
+        self.persist
+            .effect(db, name, args, self.atomic, self.single_key);
     }
     #[inline]
     fn event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]) {
@@ -112,18 +113,43 @@ impl Engine {
     /// # Errors
     /// Files that can't be trusted, or a folder that can't be used.
     pub fn open(settings: Settings, parts: Parts, host: &mut dyn Host) -> Result<Self, OpenError> {
-        let Parts { disk, executor, clock, mut rng, pid, databases } = parts;
+        let Parts {
+            disk,
+            executor,
+            clock,
+            mut rng,
+            pid,
+            databases,
+        } = parts;
         let (mut seed, mut history) = ([0; 16], [0; 16]);
         rng.fill(&mut seed);
         while HistoryId::new(history).is_none() {
             rng.fill(&mut history);
         }
         let history = HistoryId::new(history).ok_or_else(|| OpenError("no random bits".into()))?;
-        let limits = Limits { databases, ..Limits::default() };
+        let limits = Limits {
+            databases,
+            ..Limits::default()
+        };
         let fresh = (history, Seed(seed));
-        let beginning = Beginning { disk, exec: executor, clock: clock.clone(), settings, pid, fresh };
-        let (persist, space) = Persist::start(beginning, &limits, host).map_err(|e| OpenError(e.0))?;
-        let mut engine = Engine { space, limits, persist, clock, rng, child_progress: 0.0 };
+        let beginning = Beginning {
+            disk,
+            exec: executor,
+            clock: clock.clone(),
+            settings,
+            pid,
+            fresh,
+        };
+        let (persist, space) =
+            Persist::start(beginning, &limits, host).map_err(|e| OpenError(e.0))?;
+        let mut engine = Engine {
+            space,
+            limits,
+            persist,
+            clock,
+            rng,
+            child_progress: 0.0,
+        };
         engine.reap_after_load(host);
         Ok(engine)
     }
@@ -133,7 +159,8 @@ impl Engine {
     fn reap_after_load(&mut self, host: &mut dyn Host) {
         let before = self.space.len();
         while self.expire_step(host) {}
-        self.persist.note_expired_at_load((before - self.space.len()) as u64);
+        self.persist
+            .note_expired_at_load((before - self.space.len()) as u64);
         self.before_sleep(host);
     }
 
@@ -141,15 +168,27 @@ impl Engine {
     fn expire_step(&mut self, host: &mut dyn Host) -> bool {
         let now = self.clock.now_ms();
         let mut found = false;
-        let dbs: u32 = self.space.databases().map(|(db, _)| db + 1).last().unwrap_or(0);
+        let dbs: u32 = self
+            .space
+            .databases()
+            .map(|(db, _)| db + 1)
+            .last()
+            .unwrap_or(0);
         for db in 0..dbs {
             if self.space.db(db).is_none_or(|t| t.min_expiry() > now) {
                 continue;
             }
             let mut due = Vec::new();
-            self.space.db_mut(db).take_due(now, EXPIRE_STEP, &mut |entry| due.push(entry));
+            self.space
+                .db_mut(db)
+                .take_due(now, EXPIRE_STEP, &mut |entry| due.push(entry));
             found |= due.len() == EXPIRE_STEP;
-            let mut out = Doings { host, persist: &mut self.persist, atomic: false, single_key: true };
+            let mut out = Doings {
+                host,
+                persist: &mut self.persist,
+                atomic: false,
+                single_key: true,
+            };
             let mut ks = Keys {
                 space: &mut self.space,
                 db,
@@ -183,8 +222,12 @@ impl Engine {
         if write {
             self.persist.may_write()?;
         }
-        let mut out =
-            Doings { host, persist: &mut self.persist, atomic: call.atomic, single_key: is_single_key(spec) };
+        let mut out = Doings {
+            host,
+            persist: &mut self.persist,
+            atomic: call.atomic,
+            single_key: is_single_key(spec),
+        };
         let ks = Keys {
             space: &mut self.space,
             db: call.db,
@@ -234,7 +277,11 @@ impl Engine {
     ///
     /// # Errors
     /// In Redis's words.
-    pub fn bgsave(&mut self, host: &mut dyn Host, schedule: bool) -> Result<&'static str, CommandError> {
+    pub fn bgsave(
+        &mut self,
+        host: &mut dyn Host,
+        schedule: bool,
+    ) -> Result<&'static str, CommandError> {
         self.persist.bgsave(host, &self.space, schedule)
     }
 

@@ -19,3 +19,6 @@ pub mod settings;
 pub mod persist;
 
 pub mod engine;
+
+#[cfg(test)]
+mod testing;

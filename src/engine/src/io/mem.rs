@@ -84,6 +84,8 @@ enum What {
     Name(PathBuf, FileId),
     Gone(PathBuf),
     Renamed(PathBuf, PathBuf, FileId),
+    /// A folder with all in it.
+    RenamedDir(PathBuf, PathBuf),
 }
 
 impl Names {
@@ -102,6 +104,16 @@ impl Names {
                 self.files.remove(from);
                 self.files.insert(to.clone(), *id);
             }
+            What::RenamedDir(from, to) => {
+                let moved = |path: &Path| path.strip_prefix(from).ok().map(|rest| join(to, rest));
+                let dirs = std::mem::take(&mut self.dirs);
+                self.dirs = dirs.into_iter().map(|d| moved(&d).unwrap_or(d)).collect();
+                let files = std::mem::take(&mut self.files);
+                self.files = files
+                    .into_iter()
+                    .map(|(f, id)| (moved(&f).unwrap_or(f), id))
+                    .collect();
+            }
         }
     }
 
@@ -112,6 +124,15 @@ impl Names {
     /// Whether the folder and all above it are there.
     fn reachable(&self, dir: &Path) -> bool {
         dir.ancestors().all(|above| self.has_dir(above))
+    }
+}
+
+/// `dir` joined with `rest`, which may be empty.
+fn join(dir: &Path, rest: &Path) -> PathBuf {
+    if rest.as_os_str().is_empty() {
+        dir.to_path_buf()
+    } else {
+        dir.join(rest)
     }
 }
 
@@ -304,7 +325,7 @@ impl MemDisk {
         state.durable.files.insert(path.to_path_buf(), id);
         // Changes that came before must not undo this one.
         state.pending.retain(|change| match &change.what {
-            What::Dir(_) => true,
+            What::Dir(_) | What::RenamedDir(..) => true,
             What::Name(p, _) | What::Gone(p) => p != path,
             What::Renamed(from, to, _) => from != path && to != path,
         });
@@ -483,6 +504,14 @@ impl Disk for MemDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.mutate();
+        if state.live.dirs.contains(from) {
+            // The old folder must be gone: this disk knows no merging.
+            state.free(to)?;
+            let mut dirs = vec![parent(from), parent(to)];
+            dirs.dedup();
+            state.change(What::RenamedDir(from.to_path_buf(), to.to_path_buf()), dirs);
+            return Ok(());
+        }
         let id = state.id(from)?;
         if state.live.has_dir(to) || !state.live.has_dir(&parent(to)) {
             return error(io::ErrorKind::NotFound);

@@ -126,14 +126,20 @@ impl<W: Write> Fragments<'_, W> {
     }
 }
 
-fn large<W: Write>(w: &mut SnapshotWriter<W>, entry: &Entry, value: &Value, position: u64) -> io::Result<()> {
+fn large<W: Write>(
+    w: &mut SnapshotWriter<W>,
+    entry: &Entry,
+    value: &Value,
+    position: u64,
+) -> io::Result<()> {
     let total = match value {
         Value::Str(bytes) => bytes.len(),
         other => other.len(),
     };
     if total == 0 {
         // Fragments can't say nothing; only a string can be empty.
-        let small = crate::data::entry::SmallEntry::new(value.kind(), entry.key(), entry.expiry(), &[]);
+        let small =
+            crate::data::entry::SmallEntry::new(value.kind(), entry.key(), entry.expiry(), &[]);
         return w.small(small.as_bytes());
     }
     let mut parts = Fragments {
@@ -155,7 +161,9 @@ fn large<W: Write>(w: &mut SnapshotWriter<W>, entry: &Entry, value: &Value, posi
                 parts.add(piece.len() as u64, |out| out.extend_from_slice(piece));
             }
         }
-        Value::List(_) => list::for_each(payload, &mut |e| parts.add(1, |out| push_element(out, e))),
+        Value::List(_) => {
+            list::for_each(payload, &mut |e| parts.add(1, |out| push_element(out, e)))
+        }
         Value::Set(_) => set::for_each(payload, &mut |m| parts.add(1, |out| push_element(out, m))),
         Value::Hash(_) => hash::for_each(payload, &mut |field, value| {
             parts.add(1, |out| {
@@ -242,13 +250,21 @@ impl<W: Write> BaseWriter<W> {
                 let value = crate::data::string::bytes(entry);
                 match entry.expiry() {
                     None => self.command(&[b"SET", key, value]),
-                    Some(ms) => self.command(&[b"SET", key, value, b"PXAT", ms.to_string().as_bytes()]),
+                    Some(ms) => {
+                        self.command(&[b"SET", key, value, b"PXAT", ms.to_string().as_bytes()])
+                    }
                 }
                 return self.flush_if_full();
             }
-            Kind::List => self.items(b"RPUSH", key, 1, |add| list::for_each(payload, &mut |e| add(&[e]))),
-            Kind::Set => self.items(b"SADD", key, 1, |add| set::for_each(payload, &mut |m| add(&[m]))),
-            Kind::Hash => self.items(b"HSET", key, 2, |add| hash::for_each(payload, &mut |f, v| add(&[f, v]))),
+            Kind::List => self.items(b"RPUSH", key, 1, |add| {
+                list::for_each(payload, &mut |e| add(&[e]))
+            }),
+            Kind::Set => self.items(b"SADD", key, 1, |add| {
+                set::for_each(payload, &mut |m| add(&[m]))
+            }),
+            Kind::Hash => self.items(b"HSET", key, 2, |add| {
+                hash::for_each(payload, &mut |f, v| add(&[f, v]))
+            }),
             Kind::Zset => self.items(b"ZADD", key, 2, |add| {
                 zset::for_each(payload, &mut |score, member| {
                     let mut text = Default::default();
@@ -279,18 +295,29 @@ impl<W: Write> BaseWriter<W> {
             }
         });
         result?;
-        if words.is_empty() { Ok(()) } else { self.words(name, key, &mut words) }
+        if words.is_empty() {
+            Ok(())
+        } else {
+            self.words(name, key, &mut words)
+        }
     }
 
     fn words(&mut self, name: &[u8], key: &[u8], words: &mut Vec<Vec<u8>>) -> io::Result<()> {
-        let argv: Vec<&[u8]> = [name, key].into_iter().chain(words.iter().map(Vec::as_slice)).collect();
+        let argv: Vec<&[u8]> = [name, key]
+            .into_iter()
+            .chain(words.iter().map(Vec::as_slice))
+            .collect();
         self.command(&argv);
         words.clear();
         self.flush_if_full()
     }
 
     fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.buf.len() >= GROUP_TARGET { self.flush() } else { Ok(()) }
+        if self.buf.len() >= GROUP_TARGET {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -307,7 +334,8 @@ impl<W: Write> BaseWriter<W> {
             durable: 0,
             history: self.subject.history,
         };
-        self.prev_crc = seal(&mut self.buf, &header).map_err(|e| io::Error::other(e.to_string()))?;
+        self.prev_crc =
+            seal(&mut self.buf, &header).map_err(|e| io::Error::other(e.to_string()))?;
         self.out.write_all(&self.buf)?;
         self.len += self.buf.len() as u64;
         self.next_seq += u64::from(self.effects);

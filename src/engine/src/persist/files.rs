@@ -43,7 +43,11 @@ impl Files {
 
     /// Name of base `seq`; `rdb` as opposed to commands.
     pub fn base_name(&self, seq: u64, rdb: bool) -> String {
-        format!("{}.{seq}.base.{}", self.prefix, if rdb { "rdb" } else { "aof" })
+        format!(
+            "{}.{seq}.base.{}",
+            self.prefix,
+            if rdb { "rdb" } else { "aof" }
+        )
     }
 
     /// Name of incr file `seq`.
@@ -74,6 +78,7 @@ impl Files {
 
     /// Whether a name in the log's folder looks like a part of this log.
     pub fn is_log_file(&self, name: &str) -> bool {
-        name.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('.'))
+        name.strip_prefix(&self.prefix)
+            .is_some_and(|rest| rest.starts_with('.'))
     }
 }

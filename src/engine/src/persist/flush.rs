@@ -42,7 +42,11 @@ pub enum Health {
 impl Health {
     /// Broken by this error, just now.
     pub fn broken_by(error: &DiskError) -> Health {
-        Health::Broken { error: error.to_string(), healing: false, retry_at_us: 0 }
+        Health::Broken {
+            error: error.to_string(),
+            healing: false,
+            retry_at_us: 0,
+        }
     }
 
     /// Whether the file can be trusted.
@@ -71,7 +75,9 @@ impl Persist {
     /// this pass must not leave.
     pub fn before_sleep(&mut self, host: &mut dyn Host) -> bool {
         self.poll(host);
-        let Some(log) = &mut self.log else { return true };
+        let Some(log) = &mut self.log else {
+            return true;
+        };
         if log.has_open() {
             let now = self.clock.now_ms();
             log.seal(now, self.settings.aof_timestamp_enabled);
@@ -132,13 +138,18 @@ impl Persist {
             }
             return false;
         }
-        let Some(log) = &mut self.log else { return true };
+        let Some(log) = &mut self.log else {
+            return true;
+        };
         if !log.has_waiting() {
             return true;
         }
         let begun = self.clock.monotonic_us();
         let result = log.write();
-        host.latency("persist-aof-write", (self.clock.monotonic_us() - begun) / 1000);
+        host.latency(
+            "persist-aof-write",
+            (self.clock.monotonic_us() - begun) / 1000,
+        );
         match result {
             Ok(()) => true,
             Err(e) => {
@@ -160,7 +171,11 @@ impl Persist {
             self.try_heal(host, true);
             self.drain(host);
         }
-        self.health.is_ok() && self.log.as_ref().is_none_or(|log| !log.has_unsynced() && !log.has_waiting())
+        self.health.is_ok()
+            && self
+                .log
+                .as_ref()
+                .is_none_or(|log| !log.has_unsynced() && !log.has_waiting())
     }
 
     /// Syncs on the event loop.
@@ -204,7 +219,12 @@ impl Persist {
             let begun = clock.monotonic_us();
             let result = target.file.sync().on("fsync", &target.path);
             let took_us = clock.monotonic_us() - begun;
-            JobEnd::Synced { file: target.seq, mark, took_us, result }
+            JobEnd::Synced {
+                file: target.seq,
+                mark,
+                took_us,
+                result,
+            }
         });
     }
 
@@ -229,8 +249,8 @@ impl Persist {
             Ok(()) => {
                 if let Some(log) = &mut self.log {
                     log.synced(mark);
-                    self.timings.at_risk_since_us =
-                        (log.has_unsynced() || log.has_waiting()).then(|| self.clock.monotonic_us() - took_us);
+                    self.timings.at_risk_since_us = (log.has_unsynced() || log.has_waiting())
+                        .then(|| self.clock.monotonic_us() - took_us);
                 }
             }
         }
@@ -251,14 +271,23 @@ impl Persist {
     /// where it was last known good.
     pub(super) fn try_heal(&mut self, host: &mut dyn Host, now: bool) {
         let at = self.clock.monotonic_us();
-        let Health::Broken { healing, retry_at_us, .. } = &mut self.health else { return };
+        let Health::Broken {
+            healing,
+            retry_at_us,
+            ..
+        } = &mut self.health
+        else {
+            return;
+        };
         if *healing || (!now && at < *retry_at_us) || self.exec.in_flight() > 0 {
             return;
         }
         *healing = true;
         *retry_at_us = at + HEAL_EVERY_US;
         self.cancel_rewrite(host, "the log's file failed");
-        let (Some(log), Some(manifest)) = (&mut self.log, &self.manifest) else { return };
+        let (Some(log), Some(manifest)) = (&mut self.log, &self.manifest) else {
+            return;
+        };
         let mut manifest = manifest.clone();
         let seq = manifest.next_incr_seq;
         manifest.next_incr_seq += 1;
@@ -269,19 +298,50 @@ impl Persist {
         if let Some(bad) = manifest.incrs.iter_mut().find(|f| f.seq == abandoned.file) {
             bad.end = Some(abandoned.end);
         }
-        let start = IncrStart { first: abandoned.end.last + 1, prev_crc: abandoned.end.crc };
-        manifest.incrs.push(IncrFile { name, seq, history: self.history, start: Some(start), end: None });
-        let bytes: Vec<u8> = log.waiting_groups().flat_map(|g| g.bytes.iter().copied()).collect();
-        let (disk, tag, manifest_path) = (self.disk.clone(), self.files.tag(), self.files.manifest.clone());
+        let start = IncrStart {
+            first: abandoned.end.last + 1,
+            prev_crc: abandoned.end.crc,
+        };
+        manifest.incrs.push(IncrFile {
+            name,
+            seq,
+            history: self.history,
+            start: Some(start),
+            end: None,
+        });
+        let bytes: Vec<u8> = log
+            .waiting_groups()
+            .flat_map(|g| g.bytes.iter().copied())
+            .collect();
+        let (disk, tag, manifest_path) = (
+            self.disk.clone(),
+            self.files.tag(),
+            self.files.manifest.clone(),
+        );
         let log_dir = self.files.log_dir.clone();
         // If this fails half way, numbers of files are never used twice.
         if let Some(m) = &mut self.manifest {
             m.next_incr_seq = manifest.next_incr_seq;
         }
-        self.submit(move || JobEnd::Healed(heal(&*disk, &bytes, path, seq, manifest, &manifest_path, &log_dir, &tag)));
+        self.submit(move || {
+            JobEnd::Healed(heal(
+                &*disk,
+                &bytes,
+                path,
+                seq,
+                manifest,
+                &manifest_path,
+                &log_dir,
+                &tag,
+            ))
+        });
     }
 
-    pub(super) fn healed(&mut self, host: &mut dyn Host, result: Result<(LogFile, Box<Manifest>), DiskError>) {
+    pub(super) fn healed(
+        &mut self,
+        host: &mut dyn Host,
+        result: Result<(LogFile, Box<Manifest>), DiskError>,
+    ) {
         match result {
             Ok((target, manifest)) => {
                 self.manifest = Some(*manifest);
@@ -316,8 +376,11 @@ fn heal(
 ) -> Result<(LogFile, Box<Manifest>), DiskError> {
     let file = disk.create_new(&path).on("create", &path)?;
     let result = (|| {
-        append_all(&*file, bytes)
-            .map_err(|e| DiskError { op: "write", path: path.clone(), source: e.source })?;
+        append_all(&*file, bytes).map_err(|e| DiskError {
+            op: "write",
+            path: path.clone(),
+            source: e.source,
+        })?;
         // The groups first, then the name, then the manifest that counts them.
         file.sync().on("fsync", &path)?;
         disk.sync_dir(log_dir).on("fsync", log_dir)?;

@@ -94,10 +94,14 @@ impl From<DiskError> for LoadError {
 }
 
 fn damaged(path: &Path, why: &FormatError, advice: &str) -> LoadError {
-    LoadError(format!("{}: {why}. Nothing was changed on disk. {advice}", path.display()))
+    LoadError(format!(
+        "{}: {why}. Nothing was changed on disk. {advice}",
+        path.display()
+    ))
 }
 
-const RESTORE_ADVICE: &str = "Restore this file from a backup, or move it out of the folder to start without it.";
+const RESTORE_ADVICE: &str =
+    "Restore this file from a backup, or move it out of the folder to start without it.";
 
 /// Reports how far loading has come: bytes read of all.
 pub type Progress<'a> = &'a mut dyn FnMut(u64);
@@ -208,7 +212,9 @@ impl Loader<'_> {
                 more => n += more,
             }
         }
-        SnapshotHeader::parse(&head[..n]).map(Some).map_err(|e| damaged(path, &e, RESTORE_ADVICE))
+        SnapshotHeader::parse(&head[..n])
+            .map(Some)
+            .map_err(|e| damaged(path, &e, RESTORE_ADVICE))
     }
 
     fn from_snapshot(&self, progress: Progress<'_>) -> Result<Recovered, LoadError> {
@@ -225,19 +231,31 @@ impl Loader<'_> {
         })
     }
 
-    fn read_snapshot(&self, path: &Path, progress: Progress<'_>) -> Result<(Keyspace, SnapshotHeader, u64), LoadError> {
+    fn read_snapshot(
+        &self,
+        path: &Path,
+        progress: Progress<'_>,
+    ) -> Result<(Keyspace, SnapshotHeader, u64), LoadError> {
         let file = self.disk.open(path).on("open", path)?;
         let len = file.len().on("stat", path)?;
         let advice = |e: &dyn std::fmt::Display| {
-            LoadError(format!("{}: {e}. Nothing was changed on disk. {RESTORE_ADVICE}", path.display()))
+            LoadError(format!(
+                "{}: {e}. Nothing was changed on disk. {RESTORE_ADVICE}",
+                path.display()
+            ))
         };
         let mut reader =
-            SnapshotReader::begin(std::io::BufReader::with_capacity(1 << 20, file), len).map_err(|e| advice(&e))?;
+            SnapshotReader::begin(std::io::BufReader::with_capacity(1 << 20, file), len)
+                .map_err(|e| advice(&e))?;
         let head = reader.header;
         let mut space = Keyspace::new(Seed(head.seed).into());
         restore::snapshot(&mut reader, &mut space, progress).map_err(|e| advice(&e))?;
         if space.len() as u64 != reader.keys() {
-            return Err(advice(&format!("{} keys where the trailer tells of {}", space.len(), reader.keys())));
+            return Err(advice(&format!(
+                "{} keys where the trailer tells of {}",
+                space.len(),
+                reader.keys()
+            )));
         }
         Ok((space, head, len))
     }
@@ -245,14 +263,22 @@ impl Loader<'_> {
     /// Reads and verifies the log without replaying it; `None` when there is
     /// none.
     fn log(&self) -> Result<Option<VerifiedLog>, LoadError> {
-        let names = if self.disk.exists(&self.files.log_dir).on("stat", &self.files.log_dir)? {
-            self.disk.list(&self.files.log_dir).on("list", &self.files.log_dir)?
+        let names = if self
+            .disk
+            .exists(&self.files.log_dir)
+            .on("stat", &self.files.log_dir)?
+        {
+            self.disk
+                .list(&self.files.log_dir)
+                .on("list", &self.files.log_dir)?
         } else {
             Vec::new()
         };
         let path = &self.files.manifest;
         if !self.disk.exists(path).on("stat", path)? {
-            let log_file = names.iter().find(|n| self.files.is_log_file(n) && !Files::is_temp(n));
+            let log_file = names
+                .iter()
+                .find(|n| self.files.is_log_file(n) && !Files::is_temp(n));
             if let Some(name) = log_file
                 && !self.is_empty_file(name)?
             {
@@ -294,14 +320,18 @@ impl Loader<'_> {
         }
         for name in names.iter().filter(|n| self.files.is_log_file(n)) {
             let path = self.files.in_log(name);
-            let listed = manifest.needed().any(|n| n == name) || manifest.replaced.iter().any(|r| r.name == *name);
+            let listed = manifest.needed().any(|n| n == name)
+                || manifest.replaced.iter().any(|r| r.name == *name);
             if path == self.files.manifest || listed {
                 continue;
             }
             if self.is_empty_file(name)? {
                 repairs.push(Repair::Remove(path));
             } else {
-                remarks.push(format!("{} isn't in the manifest; it is moved to quarantine", path.display()));
+                remarks.push(format!(
+                    "{} isn't in the manifest; it is moved to quarantine",
+                    path.display()
+                ));
                 repairs.push(Repair::SetAside(path));
             }
         }
@@ -313,7 +343,10 @@ impl Loader<'_> {
             }
             manifest.incrs.retain(|f| f.start.is_some());
         }
-        let base = manifest.base.as_ref().ok_or_else(|| LoadError("the manifest names no base".into()))?;
+        let base = manifest
+            .base
+            .as_ref()
+            .ok_or_else(|| LoadError("the manifest names no base".into()))?;
         let mut due = (base.covers + 1, None);
         let mut incrs: Vec<Judged> = Vec::new();
         let mut images = Vec::new();
@@ -322,11 +355,29 @@ impl Loader<'_> {
             images.push((read_file(self.disk, &path)?, path));
         }
         // What later files prove durable, known before a file is judged.
-        let marks: Vec<u64> = images.iter().map(|(b, _)| highest_mark(b, Some(manifest.history))).collect();
+        let marks: Vec<u64> = images
+            .iter()
+            .map(|(b, _)| highest_mark(b, Some(manifest.history)))
+            .collect();
         let count = manifest.incrs.len();
         for (i, (file, (bytes, path))) in manifest.incrs.iter().zip(images).enumerate() {
-            let later = marks.get(i + 1..).unwrap_or_default().iter().copied().max().unwrap_or(0);
-            let judged = self.judge(file, bytes, path, due, later, i + 1 == count, &mut repairs, &mut remarks)?;
+            let later = marks
+                .get(i + 1..)
+                .unwrap_or_default()
+                .iter()
+                .copied()
+                .max()
+                .unwrap_or(0);
+            let judged = self.judge(
+                file,
+                bytes,
+                path,
+                due,
+                later,
+                i + 1 == count,
+                &mut repairs,
+                &mut remarks,
+            )?;
             due = (judged.1, judged.2.or(due.1));
             incrs.push(judged.0);
         }
@@ -339,7 +390,14 @@ impl Loader<'_> {
                 self.files.manifest.display()
             )));
         }
-        Ok(VerifiedLog { manifest, incrs, last_seq, last_crc: due.1.unwrap_or(0), repairs, remarks })
+        Ok(VerifiedLog {
+            manifest,
+            incrs,
+            last_seq,
+            last_crc: due.1.unwrap_or(0),
+            repairs,
+            remarks,
+        })
     }
 
     /// Verifies one incr file: the file, the sequence number due after it,
@@ -376,7 +434,8 @@ impl Loader<'_> {
                 Some(counted) => counted,
                 None => {
                     let found = format!("{} bytes", bytes.len());
-                    let error = FormatError::new(0, format!("a closed file of {} bytes", end.len), found);
+                    let error =
+                        FormatError::new(0, format!("a closed file of {} bytes", end.len), found);
                     return Err(damaged(&path, &error, advice));
                 }
             },
@@ -392,32 +451,69 @@ impl Loader<'_> {
             Some(Tail::Clean) => {}
             Some(Tail::Torn { at, why }) if is_last && file.end.is_none() => {
                 if !self.truncated_ok {
-                    return Err(damaged(&path, why, "The end of the log is torn, as a crash leaves it. Set persist.aof-load-truncated yes to cut it (what is cut is kept in quarantine)."));
+                    return Err(damaged(
+                        &path,
+                        why,
+                        "The end of the log is torn, as a crash leaves it. Set persist.aof-load-truncated yes to cut it (what is cut is kept in quarantine).",
+                    ));
                 }
                 remarks.push(format!(
                     "!!! Warning: short read while loading the AOF file {}!!! {} bytes from offset {at} on are moved to quarantine: {why}",
                     path.display(),
                     bytes.len() as u64 - at
                 ));
-                repairs.push(Repair::Cut { path: path.clone(), at: *at });
+                repairs.push(Repair::Cut {
+                    path: path.clone(),
+                    at: *at,
+                });
             }
-            Some(Tail::Torn { why, .. } | Tail::Corrupt { why, .. }) => return Err(damaged(&path, why, advice)),
-            None => return Err(LoadError(format!("{}: the scan didn't end", path.display()))),
+            Some(Tail::Torn { why, .. } | Tail::Corrupt { why, .. }) => {
+                return Err(damaged(&path, why, advice));
+            }
+            None => {
+                return Err(LoadError(format!(
+                    "{}: the scan didn't end",
+                    path.display()
+                )));
+            }
         }
         let next = scanner.next_seq().unwrap_or(due.0);
-        let crc = (groups > 0).then(|| scanner.last_crc()).flatten().or(file.start.map(|s| s.prev_crc));
+        let crc = (groups > 0)
+            .then(|| scanner.last_crc())
+            .flatten()
+            .or(file.start.map(|s| s.prev_crc));
         if let Some(expected) = file.end
             && (expected.last + 1 != next || crc.is_some_and(|crc| crc != expected.crc))
         {
             let found = format!("sequence {}", next - 1);
-            let error = FormatError::new(end as u64, format!("an end at sequence {}", expected.last), found);
+            let error = FormatError::new(
+                end as u64,
+                format!("an end at sequence {}", expected.last),
+                found,
+            );
             return Err(damaged(&path, &error, advice));
         }
-        Ok((Judged { path, bytes, start, end }, next, crc))
+        Ok((
+            Judged {
+                path,
+                bytes,
+                start,
+                end,
+            },
+            next,
+            crc,
+        ))
     }
 
     fn from_log(&self, log: VerifiedLog, progress: Progress<'_>) -> Result<Recovered, LoadError> {
-        let VerifiedLog { manifest, incrs, last_seq, last_crc, repairs, remarks } = log;
+        let VerifiedLog {
+            manifest,
+            incrs,
+            last_seq,
+            last_crc,
+            repairs,
+            remarks,
+        } = log;
         let mut r = self.empty();
         if let Some(base) = &manifest.base {
             let path = self.files.in_log(&base.name);
@@ -426,7 +522,10 @@ impl Loader<'_> {
                 if (head.history, head.seq) != (base.history, base.covers) {
                     let error = FormatError::new(
                         32,
-                        format!("a base at sequence {} of history {}", base.covers, base.history),
+                        format!(
+                            "a base at sequence {} of history {}",
+                            base.covers, base.history
+                        ),
                         format!("{} of {}", head.seq, head.history),
                     );
                     return Err(damaged(&path, &error, RESTORE_ADVICE));
@@ -436,20 +535,39 @@ impl Loader<'_> {
                 let bytes = read_file(self.disk, &path)?;
                 let expect = base.end.map(|(len, _)| len);
                 if expect.is_some_and(|len| len != bytes.len() as u64) {
-                    let error = FormatError::new(0, format!("a base of {} bytes", expect.unwrap_or(0)), format!("{} bytes", bytes.len()));
+                    let error = FormatError::new(
+                        0,
+                        format!("a base of {} bytes", expect.unwrap_or(0)),
+                        format!("{} bytes", bytes.len()),
+                    );
                     return Err(damaged(&path, &error, RESTORE_ADVICE));
                 }
-                let start = ScanStart { history: Some(base.history), first_seq: Some(1), prev_crc: Some(0), durable: 0 };
+                let start = ScanStart {
+                    history: Some(base.history),
+                    first_seq: Some(1),
+                    prev_crc: Some(0),
+                    durable: 0,
+                };
                 let crc = self.replay(&mut r.space, &path, &bytes, start, progress)?;
                 if base.end.is_some_and(|(_, want)| want != crc) {
-                    let error = FormatError::new(bytes.len() as u64, "the base's last group", format!("{crc:016x}"));
+                    let error = FormatError::new(
+                        bytes.len() as u64,
+                        "the base's last group",
+                        format!("{crc:016x}"),
+                    );
                     return Err(damaged(&path, &error, RESTORE_ADVICE));
                 }
                 r.bytes = bytes.len() as u64;
             }
         }
         for file in &incrs {
-            self.replay(&mut r.space, &file.path, &file.bytes[..file.end], file.start, progress)?;
+            self.replay(
+                &mut r.space,
+                &file.path,
+                &file.bytes[..file.end],
+                file.start,
+                progress,
+            )?;
             r.bytes += file.end as u64;
         }
         Ok(Recovered {
@@ -465,16 +583,27 @@ impl Loader<'_> {
     }
 
     /// Replays groups that end where `bytes` does; gives the last checksum.
-    fn replay(&self, space: &mut Keyspace, path: &Path, bytes: &[u8], start: ScanStart, progress: Progress<'_>) -> Result<u64, LoadError> {
+    fn replay(
+        &self,
+        space: &mut Keyspace,
+        path: &Path,
+        bytes: &[u8],
+        start: ScanStart,
+        progress: Progress<'_>,
+    ) -> Result<u64, LoadError> {
         let mut scanner = GroupScanner::new(bytes, start);
         let mut replay = Replay::new(space, self.limits);
         for group in scanner.by_ref() {
-            replay.group(&group).map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
+            replay
+                .group(&group)
+                .map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
             progress(group.end());
         }
         match scanner.tail() {
             Some(Tail::Clean) => Ok(scanner.last_crc().unwrap_or(0)),
-            Some(Tail::Torn { why, .. } | Tail::Corrupt { why, .. }) => Err(damaged(path, why, RESTORE_ADVICE)),
+            Some(Tail::Torn { why, .. } | Tail::Corrupt { why, .. }) => {
+                Err(damaged(path, why, RESTORE_ADVICE))
+            }
             None => Ok(0),
         }
     }
@@ -500,7 +629,12 @@ impl Loader<'_> {
 ///
 /// # Errors
 /// The disk's.
-pub fn carry_out(disk: &dyn Disk, files: &Files, repairs: &[Repair], stamp: u64) -> Result<(), DiskError> {
+pub fn carry_out(
+    disk: &dyn Disk,
+    files: &Files,
+    repairs: &[Repair],
+    stamp: u64,
+) -> Result<(), DiskError> {
     for repair in repairs {
         match repair {
             Repair::Remove(path) => {
@@ -510,11 +644,14 @@ pub fn carry_out(disk: &dyn Disk, files: &Files, repairs: &[Repair], stamp: u64)
             }
             Repair::SetAside(path) => set_aside(disk, files, path, stamp)?,
             Repair::SetLogAside => {
-                disk.create_dir(&files.quarantine).on("create", &files.quarantine)?;
+                disk.create_dir(&files.quarantine)
+                    .on("create", &files.quarantine)?;
                 let name = format!("log-{stamp}");
                 let to = files.quarantine.join(name);
-                disk.rename(&files.log_dir, &to).on("rename", &files.log_dir)?;
-                disk.sync_dir(&files.quarantine).on("fsync", &files.quarantine)?;
+                disk.rename(&files.log_dir, &to)
+                    .on("rename", &files.log_dir)?;
+                disk.sync_dir(&files.quarantine)
+                    .on("fsync", &files.quarantine)?;
                 disk.sync_dir(&files.dir).on("fsync", &files.dir)?;
             }
             Repair::Cut { path, at } => cut(disk, files, path, *at, stamp)?,
@@ -524,15 +661,20 @@ pub fn carry_out(disk: &dyn Disk, files: &Files, repairs: &[Repair], stamp: u64)
 }
 
 fn quarantine_name(path: &Path, stamp: u64, more: &str) -> String {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     format!("{name}.{stamp}{more}")
 }
 
 fn set_aside(disk: &dyn Disk, files: &Files, path: &Path, stamp: u64) -> Result<(), DiskError> {
-    disk.create_dir(&files.quarantine).on("create", &files.quarantine)?;
+    disk.create_dir(&files.quarantine)
+        .on("create", &files.quarantine)?;
     let to = files.quarantine.join(quarantine_name(path, stamp, ""));
     disk.rename(path, &to).on("rename", path)?;
-    disk.sync_dir(&files.quarantine).on("fsync", &files.quarantine)?;
+    disk.sync_dir(&files.quarantine)
+        .on("fsync", &files.quarantine)?;
     let dir = path.parent().unwrap_or(&files.dir);
     disk.sync_dir(dir).on("fsync", dir)
 }
@@ -541,10 +683,13 @@ fn set_aside(disk: &dyn Disk, files: &Files, path: &Path, stamp: u64) -> Result<
 /// before anything is appended anywhere: a group must never stand behind
 /// bytes that a later start could take for damage.
 fn cut(disk: &dyn Disk, files: &Files, path: &Path, at: u64, stamp: u64) -> Result<(), DiskError> {
-    disk.create_dir(&files.quarantine).on("create", &files.quarantine)?;
+    disk.create_dir(&files.quarantine)
+        .on("create", &files.quarantine)?;
     let bytes = read_file(disk, path)?;
     let tail = bytes.get(at as usize..).unwrap_or_default();
-    let kept = files.quarantine.join(quarantine_name(path, stamp, &format!(".tail-at-{at}")));
+    let kept = files
+        .quarantine
+        .join(quarantine_name(path, stamp, &format!(".tail-at-{at}")));
     crate::io::replace::replace_file(disk, &kept, &files.tag(), tail).map_err(|e| e.error)?;
     disk.truncate(path, at).on("truncate", path)
 }

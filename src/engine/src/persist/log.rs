@@ -106,16 +106,29 @@ impl Log {
     /// Appends to `target`, an empty file, after the group with checksum
     /// `prev_crc` and the effect number `seq`, which are durable.
     pub fn new(target: LogFile, history: HistoryId, seq: u64, prev_crc: u64, time_ms: u64) -> Self {
-        let mark = Mark { seq, len: 0, crc: prev_crc };
+        let mark = Mark {
+            seq,
+            len: 0,
+            crc: prev_crc,
+        };
         Log {
             target,
             history,
-            open: OpenGroup { buf: Vec::new(), effects: 0, single_key: true, db: None, in_multi: false },
+            open: OpenGroup {
+                buf: Vec::new(),
+                effects: 0,
+                single_key: true,
+                db: None,
+                in_multi: false,
+            },
             waiting: VecDeque::new(),
             unsynced: VecDeque::new(),
             waiting_bytes: 0,
             unsynced_bytes: 0,
-            start: IncrStart { first: seq + 1, prev_crc },
+            start: IncrStart {
+                first: seq + 1,
+                prev_crc,
+            },
             sealed: mark,
             written: mark,
             durable: mark,
@@ -196,9 +209,17 @@ impl Log {
         // The buffer was made with room for the line.
         let crc = seal(&mut buf, &header).unwrap_or_default();
         let seq = self.sealed.seq + u64::from(self.open.effects);
-        self.sealed = Mark { seq, len: self.sealed.len + buf.len() as u64, crc };
+        self.sealed = Mark {
+            seq,
+            len: self.sealed.len + buf.len() as u64,
+            crc,
+        };
         self.waiting_bytes += buf.len() as u64;
-        self.waiting.push_back(SealedGroup { bytes: buf, last_seq: seq, crc });
+        self.waiting.push_back(SealedGroup {
+            bytes: buf,
+            last_seq: seq,
+            crc,
+        });
         self.open.effects = 0;
         self.open.single_key = true;
         self.open.db = None;
@@ -217,11 +238,17 @@ impl Log {
                 path: self.target.path.clone(),
                 source: e.source,
             })?;
-            let Some(group) = self.waiting.pop_front() else { break };
+            let Some(group) = self.waiting.pop_front() else {
+                break;
+            };
             let n = group.bytes.len() as u64;
             self.waiting_bytes -= n;
             self.unsynced_bytes += n;
-            self.written = Mark { seq: group.last_seq, len: self.written.len + n, crc: group.crc };
+            self.written = Mark {
+                seq: group.last_seq,
+                len: self.written.len + n,
+                crc: group.crc,
+            };
             self.unsynced.push_back(group);
         }
         Ok(())
@@ -241,7 +268,9 @@ impl Log {
         while let Some(group) = self.unsynced.front()
             && group.last_seq <= mark.seq
         {
-            let Some(group) = self.unsynced.pop_front() else { break };
+            let Some(group) = self.unsynced.pop_front() else {
+                break;
+            };
             self.unsynced_bytes -= group.bytes.len() as u64;
             let mut buf = group.bytes;
             if self.spare.len() < 4 && buf.capacity() <= 1 << 20 {
@@ -260,8 +289,15 @@ impl Log {
     /// Goes on in `target`, an empty file; gives the mark at which the old
     /// file ends. Everything sealed was written.
     pub fn switch(&mut self, target: LogFile) -> IncrEnd {
-        let end = IncrEnd { last: self.written.seq, len: self.written.len, crc: self.written.crc };
-        self.start = IncrStart { first: self.written.seq + 1, prev_crc: self.written.crc };
+        let end = IncrEnd {
+            last: self.written.seq,
+            len: self.written.len,
+            crc: self.written.crc,
+        };
+        self.start = IncrStart {
+            first: self.written.seq + 1,
+            prev_crc: self.written.crc,
+        };
         if self.durable.seq == self.written.seq {
             self.durable.len = 0;
         } else {
@@ -280,7 +316,11 @@ impl Log {
     pub fn abandon(&mut self) -> Abandoned {
         let abandoned = *self.abandoned.get_or_insert_with(|| Abandoned {
             file: self.before.take().map_or(self.target.seq, |(file, _)| file),
-            end: IncrEnd { last: self.durable.seq, len: self.durable.len, crc: self.durable.crc },
+            end: IncrEnd {
+                last: self.durable.seq,
+                len: self.durable.len,
+                crc: self.durable.crc,
+            },
         });
         while let Some(group) = self.unsynced.pop_back() {
             self.waiting_bytes += group.bytes.len() as u64;
@@ -299,14 +339,27 @@ impl Log {
     /// Goes on in `target`, in which the groups that waited at the last
     /// [`abandon`](Self::abandon) stand, durably.
     pub fn resume(&mut self, target: LogFile) {
-        let Some(abandoned) = self.abandoned.take() else { return };
-        self.start = IncrStart { first: abandoned.end.last + 1, prev_crc: abandoned.end.crc };
+        let Some(abandoned) = self.abandoned.take() else {
+            return;
+        };
+        self.start = IncrStart {
+            first: abandoned.end.last + 1,
+            prev_crc: abandoned.end.crc,
+        };
         self.target = target;
-        let mut mark = Mark { seq: abandoned.end.last, len: 0, crc: abandoned.end.crc };
+        let mut mark = Mark {
+            seq: abandoned.end.last,
+            len: 0,
+            crc: abandoned.end.crc,
+        };
         for group in self.waiting.drain(..self.healing.min(self.waiting.len())) {
             let n = group.bytes.len() as u64;
             self.waiting_bytes -= n;
-            mark = Mark { seq: group.last_seq, len: mark.len + n, crc: group.crc };
+            mark = Mark {
+                seq: group.last_seq,
+                len: mark.len + n,
+                crc: group.crc,
+            };
         }
         self.healing = 0;
         self.durable = mark;

@@ -35,8 +35,8 @@ use crate::command::CommandError;
 use crate::format::HistoryId;
 use crate::format::manifest::Manifest;
 use crate::host::{ChildEnd, Host, Level};
-use crate::keyspace::Keyspace;
 use crate::io::{Disk, DiskError};
+use crate::keyspace::Keyspace;
 use crate::settings::Settings;
 use executor::Executor;
 use files::Files;
@@ -189,7 +189,10 @@ impl Persist {
     /// What the client is told otherwise.
     #[inline]
     pub fn may_write(&self) -> Result<(), CommandError> {
-        if self.health.is_ok() && !self.poisoned && (self.counters.last_bgsave_ok || !self.stops_on_failed_save()) {
+        if self.health.is_ok()
+            && !self.poisoned
+            && (self.counters.last_bgsave_ok || !self.stops_on_failed_save())
+        {
             return Ok(());
         }
         Err(self.refusal())
@@ -207,9 +210,9 @@ impl Persist {
             );
         }
         match &self.health {
-            Health::Broken { error, .. } => {
-                CommandError::Text(format!("MISCONF Errors writing to the AOF file: {error}").into())
-            }
+            Health::Broken { error, .. } => CommandError::Text(
+                format!("MISCONF Errors writing to the AOF file: {error}").into(),
+            ),
             Health::Ok => CommandError::text(
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
             ),
@@ -257,7 +260,12 @@ impl Persist {
         let before = std::mem::replace(&mut self.settings, settings);
         if self.settings.appendonly && !before.appendonly {
             if let Err(e) = self.turn_on(host) {
-                host.log(Level::Warning, &format!("The log can't be turned on: {e}. persist.appendonly is set back to no."));
+                host.log(
+                    Level::Warning,
+                    &format!(
+                        "The log can't be turned on: {e}. persist.appendonly is set back to no."
+                    ),
+                );
                 self.settings.appendonly = false;
             }
         } else if !self.settings.appendonly && before.appendonly {
@@ -302,7 +310,12 @@ impl Persist {
             }
         };
         match end {
-            JobEnd::Synced { file, mark, took_us, result } => self.synced(host, file, mark, took_us, result),
+            JobEnd::Synced {
+                file,
+                mark,
+                took_us,
+                result,
+            } => self.synced(host, file, mark, took_us, result),
             JobEnd::IncrReady(result) => self.incr_ready(host, result),
             JobEnd::BaseCommitted { len, result } => self.base_committed(host, len, result),
             JobEnd::SnapshotCommitted(result) => self.snapshot_committed(host, result),

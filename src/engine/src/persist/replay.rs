@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use crate::base::random::SeededRandom;
 use crate::base::number;
+use crate::base::random::SeededRandom;
 use crate::command::reply::NoReply;
 use crate::command::{self, Cx, Flags, Spec, table};
 use crate::data::value::Limits;
 use crate::format::FormatError;
 use crate::format::group::Group;
 use crate::format::resp::CommandReader;
-use crate::keyspace::{Keyspace, MAX_DATABASES};
 use crate::keyspace::keys::{EventClass, Garbage, Keys, Outcome};
+use crate::keyspace::{Keyspace, MAX_DATABASES};
 
 /// Takes what nobody wants to know in replay.
 struct Nobody;
@@ -37,7 +37,12 @@ impl<'a> Replay<'a> {
     pub fn new(space: &'a mut Keyspace, limits: &'a Limits) -> Self {
         let writes = table::all().filter(|spec| spec.flags.has(Flags::WRITE));
         let specs = writes.map(|spec| (spec.name.as_bytes(), spec)).collect();
-        Replay { space, limits, specs, effects: 0 }
+        Replay {
+            space,
+            limits,
+            specs,
+            effects: 0,
+        }
     }
 
     /// Does what a verified group says.
@@ -56,10 +61,19 @@ impl<'a> Replay<'a> {
         while let Some(offset) = reader.next(&mut argv)? {
             let name = argv.first().copied().unwrap_or_default();
             if name == b"SELECT" {
-                let n = argv.get(1).and_then(|n| number::parse_i64(n)).and_then(|n| u32::try_from(n).ok());
+                let n = argv
+                    .get(1)
+                    .and_then(|n| number::parse_i64(n))
+                    .and_then(|n| u32::try_from(n).ok());
                 db = match n {
                     Some(n) if n < MAX_DATABASES => n,
-                    _ => return Err(FormatError::new(offset, "SELECT with a database number", describe(&argv))),
+                    _ => {
+                        return Err(FormatError::new(
+                            offset,
+                            "SELECT with a database number",
+                            describe(&argv),
+                        ));
+                    }
                 };
                 continue;
             }
@@ -67,7 +81,11 @@ impl<'a> Replay<'a> {
                 continue;
             }
             let Some(spec) = self.specs.get(name) else {
-                return Err(FormatError::new(offset, "a write command that this version knows", describe(&argv)));
+                return Err(FormatError::new(
+                    offset,
+                    "a write command that this version knows",
+                    describe(&argv),
+                ));
             };
             let ks = Keys {
                 space: self.space,
@@ -78,15 +96,27 @@ impl<'a> Replay<'a> {
                 clock: None,
                 now: None,
             };
-            let mut cx = Cx { ks, reply: &mut NoReply, spec };
+            let mut cx = Cx {
+                ks,
+                reply: &mut NoReply,
+                spec,
+            };
             if let Err(e) = command::execute(&mut cx, &argv) {
-                return Err(FormatError::new(offset, "a command that can be done again", format!("{e}: {}", describe(&argv))));
+                return Err(FormatError::new(
+                    offset,
+                    "a command that can be done again",
+                    format!("{e}: {}", describe(&argv)),
+                ));
             }
             effects += 1;
         }
         if effects != u64::from(group.header.effects) {
             let expected = format!("{} effects in the group", group.header.effects);
-            return Err(FormatError::new(group.offset, expected, effects.to_string()));
+            return Err(FormatError::new(
+                group.offset,
+                expected,
+                effects.to_string(),
+            ));
         }
         self.effects += effects;
         Ok(())
@@ -97,5 +127,9 @@ impl<'a> Replay<'a> {
 /// don't belong into logs.
 fn describe(argv: &[&[u8]]) -> String {
     let name = argv.first().copied().unwrap_or_default();
-    format!("{} with {} arguments", name[..name.len().min(32)].escape_ascii(), argv.len().saturating_sub(1))
+    format!(
+        "{} with {} arguments",
+        name[..name.len().min(32)].escape_ascii(),
+        argv.len().saturating_sub(1)
+    )
 }

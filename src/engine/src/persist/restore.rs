@@ -60,7 +60,10 @@ pub fn snapshot<R: Read>(
         None => Ok(()),
         Some((db, key)) => {
             let found = format!("key {} of database {db} cut short", key.escape_ascii());
-            Err(FormatError::new(reader.offset(), "all fragments of each large value", found).into())
+            Err(
+                FormatError::new(reader.offset(), "all fragments of each large value", found)
+                    .into(),
+            )
         }
     }
 }
@@ -95,21 +98,35 @@ fn fragment(
             next: 0,
             value: Growing::new(part.kind, space),
         },
-        None => return Err(error("the first fragment of a large value before the others")),
+        None => {
+            return Err(error(
+                "the first fragment of a large value before the others",
+            ));
+        }
     };
     let same = (partial.kind, partial.expiry, partial.total, partial.next)
         == (part.kind, part.expiry, part.total, part.start);
     if !same {
         return Err(error("fragments that continue each other"));
     }
-    partial.value.add(part).ok_or_else(|| error("well-formed items in a fragment"))?;
+    partial
+        .value
+        .add(part)
+        .ok_or_else(|| error("well-formed items in a fragment"))?;
     partial.next += part.count;
     if partial.next < partial.total {
         partials.insert(id, partial);
         return Ok(());
     }
-    let value = partial.value.finish(space).ok_or_else(|| error("a sorted set in order"))?;
-    let len = if let Value::Str(bytes) = &value { bytes.len() } else { value.len() };
+    let value = partial
+        .value
+        .finish(space)
+        .ok_or_else(|| error("a sorted set in order"))?;
+    let len = if let Value::Str(bytes) = &value {
+        bytes.len()
+    } else {
+        value.len()
+    };
     if len as u64 != partial.total {
         return Err(error("each element once"));
     }

@@ -47,7 +47,12 @@ enum Stage {
     /// Waits for the fork slot, and for the log's file to be free.
     Ready { since_ms: u64, target: LogFile },
     /// Step 3.
-    Child { since_ms: u64, pid: i32, temp: PathBuf, plan: Plan },
+    Child {
+        since_ms: u64,
+        pid: i32,
+        temp: PathBuf,
+        plan: Plan,
+    },
     /// Step 4.
     Committing { since_ms: u64 },
 }
@@ -92,11 +97,15 @@ impl Persist {
     pub fn rewrite(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
         self.poll(host);
         if self.rewrite.since_ms().is_some() {
-            return Err(CommandError::text("ERR Background append only file rewriting already in progress"));
+            return Err(CommandError::text(
+                "ERR Background append only file rewriting already in progress",
+            ));
         }
         self.refuse_poisoned()?;
         if !self.log_is_on() {
-            return Err(CommandError::text("ERR the log is off (persist.appendonly no): there is nothing to rewrite"));
+            return Err(CommandError::text(
+                "ERR the log is off (persist.appendonly no): there is nothing to rewrite",
+            ));
         }
         if !self.health.is_ok() || !host.can_fork() {
             self.rewrite.scheduled = true;
@@ -108,14 +117,24 @@ impl Persist {
 
     /// Step 1; see the module.
     pub(super) fn begin_rewrite(&mut self) {
-        let Some(mut manifest) = self.manifest.clone() else { return };
+        let Some(mut manifest) = self.manifest.clone() else {
+            return;
+        };
         self.rewrite.scheduled = false;
-        self.rewrite.stage = Stage::Opening { since_ms: self.now_ms() };
+        self.rewrite.stage = Stage::Opening {
+            since_ms: self.now_ms(),
+        };
         let seq = manifest.next_incr_seq;
         manifest.next_incr_seq += 1;
         let name = self.files.incr_name(seq);
         let path = self.files.in_log(&name);
-        manifest.incrs.push(IncrFile { name, seq, history: self.history, start: None, end: None });
+        manifest.incrs.push(IncrFile {
+            name,
+            seq,
+            history: self.history,
+            start: None,
+            end: None,
+        });
         self.manifest = Some(manifest.clone());
         let (disk, files) = (self.disk.clone(), self.files.clone());
         self.submit(move || {
@@ -131,7 +150,9 @@ impl Persist {
     }
 
     pub(super) fn incr_ready(&mut self, host: &mut dyn Host, result: Result<LogFile, DiskError>) {
-        let Stage::Opening { since_ms } = self.rewrite.stage else { return };
+        let Stage::Opening { since_ms } = self.rewrite.stage else {
+            return;
+        };
         match result {
             Ok(target) => self.rewrite.stage = Stage::Ready { since_ms, target },
             Err(e) => self.rewrite_failed(host, &e.to_string()),
@@ -148,7 +169,11 @@ impl Persist {
             }
             Stage::Ready { since_ms, target } => {
                 let (since_ms, target) = (*since_ms, target.clone());
-                if host.can_fork() && self.health.is_ok() && self.exec.in_flight() == 0 && !self.poisoned {
+                if host.can_fork()
+                    && self.health.is_ok()
+                    && self.exec.in_flight() == 0
+                    && !self.poisoned
+                {
                     self.switch_and_fork(host, space, since_ms, target);
                 }
             }
@@ -157,7 +182,13 @@ impl Persist {
     }
 
     /// Step 2; see the module.
-    fn switch_and_fork(&mut self, host: &mut dyn Host, space: &Keyspace, since_ms: u64, target: LogFile) {
+    fn switch_and_fork(
+        &mut self,
+        host: &mut dyn Host,
+        space: &Keyspace,
+        since_ms: u64,
+        target: LogFile,
+    ) {
         let now = self.now_ms();
         let incr = target.seq;
         let turning_on = self.log.is_none();
@@ -173,7 +204,9 @@ impl Persist {
             let end = log.switch(target);
             let start = log.start();
             self.counters.closed_len += end.len;
-            let Some(manifest) = &mut self.manifest else { return };
+            let Some(manifest) = &mut self.manifest else {
+                return;
+            };
             for file in &mut manifest.incrs {
                 if file.seq == old.seq {
                     file.end = Some(end);
@@ -187,9 +220,18 @@ impl Persist {
                 let begun = clock.monotonic_us();
                 // The old file's end, before the manifest that counts on it.
                 // Any later fsync of the new file comes after this one.
-                let result = old.file.sync().on("fsync", &old.path).and_then(|()| commit(&*disk, &files, &manifest));
+                let result = old
+                    .file
+                    .sync()
+                    .on("fsync", &old.path)
+                    .and_then(|()| commit(&*disk, &files, &manifest));
                 let took_us = clock.monotonic_us() - begun;
-                JobEnd::Synced { file: old.seq, mark, took_us, result }
+                JobEnd::Synced {
+                    file: old.seq,
+                    mark,
+                    took_us,
+                    result,
+                }
             });
         } else {
             self.log = Some(Log::new(target, self.history, self.seq, 0, now));
@@ -215,44 +257,86 @@ impl Persist {
         });
         match forked {
             Ok(pid) => {
-                host.log(Level::Notice, &format!("Background append only file rewriting started by pid {pid}"));
+                host.log(
+                    Level::Notice,
+                    &format!("Background append only file rewriting started by pid {pid}"),
+                );
                 self.counters.child_keys = keys;
-                let plan = Plan { covers: subject.seq, rdb, incr };
-                self.rewrite.stage = Stage::Child { since_ms, pid, temp, plan };
+                let plan = Plan {
+                    covers: subject.seq,
+                    rdb,
+                    incr,
+                };
+                self.rewrite.stage = Stage::Child {
+                    since_ms,
+                    pid,
+                    temp,
+                    plan,
+                };
             }
             Err(e) => {
                 if turning_on {
                     self.log = None;
                 }
-                self.rewrite_failed(host, &format!("Can't rewrite append only file in background: fork: {e}"));
+                self.rewrite_failed(
+                    host,
+                    &format!("Can't rewrite append only file in background: fork: {e}"),
+                );
             }
         }
     }
 
     /// The child of a rewrite has ended.
     pub(super) fn rewrite_child_done(&mut self, host: &mut dyn Host, end: ChildEnd) {
-        let Stage::Child { since_ms, temp, plan, .. } = &self.rewrite.stage else { return };
+        let Stage::Child {
+            since_ms,
+            temp,
+            plan,
+            ..
+        } = &self.rewrite.stage
+        else {
+            return;
+        };
         let (since_ms, temp, plan) = (*since_ms, temp.clone(), plan.clone());
         if end != ChildEnd::Exited(0) {
             self.rewrite_failed(host, &describe(end));
             return;
         }
-        let Some(mut manifest) = self.manifest.clone() else { return };
+        let Some(mut manifest) = self.manifest.clone() else {
+            return;
+        };
         let seq = manifest.next_base_seq;
         manifest.next_base_seq += 1;
         let name = self.files.base_name(seq, plan.rdb);
-        let replaced_base = manifest.base.take().map(|b| ReplacedFile { name: b.name, seq: b.seq });
-        let (keep, replaced): (Vec<IncrFile>, Vec<IncrFile>) =
-            std::mem::take(&mut manifest.incrs).into_iter().partition(|f| f.seq >= plan.incr);
+        let replaced_base = manifest.base.take().map(|b| ReplacedFile {
+            name: b.name,
+            seq: b.seq,
+        });
+        let (keep, replaced): (Vec<IncrFile>, Vec<IncrFile>) = std::mem::take(&mut manifest.incrs)
+            .into_iter()
+            .partition(|f| f.seq >= plan.incr);
         manifest.incrs = keep;
-        if let (Some(log), Some(file)) = (&self.log, manifest.incrs.iter_mut().find(|f| f.seq == plan.incr))
-            && file.start.is_none()
+        if let (Some(log), Some(file)) = (
+            &self.log,
+            manifest.incrs.iter_mut().find(|f| f.seq == plan.incr),
+        ) && file.start.is_none()
         {
             file.start = Some(log.start());
         }
-        let replaced = replaced.into_iter().map(|f| ReplacedFile { name: f.name, seq: f.seq });
-        manifest.replaced.extend(replaced_base.into_iter().chain(replaced));
-        manifest.base = Some(BaseFile { name: name.clone(), seq, history: self.history, covers: plan.covers, end: None });
+        let replaced = replaced.into_iter().map(|f| ReplacedFile {
+            name: f.name,
+            seq: f.seq,
+        });
+        manifest
+            .replaced
+            .extend(replaced_base.into_iter().chain(replaced));
+        manifest.base = Some(BaseFile {
+            name: name.clone(),
+            seq,
+            history: self.history,
+            covers: plan.covers,
+            end: None,
+        });
         manifest.closed_at = None;
         // Numbers of files are never used twice, even if this fails.
         if let Some(m) = &mut self.manifest {
@@ -263,13 +347,21 @@ impl Persist {
         let path = self.files.in_log(&name);
         self.submit(move || {
             let mut len = 0;
-            let result = put_base_in_force(&*disk, &files, manifest, plan.rdb, &temp, &path, &mut len);
+            let result =
+                put_base_in_force(&*disk, &files, manifest, plan.rdb, &temp, &path, &mut len);
             JobEnd::BaseCommitted { len, result }
         });
     }
 
-    pub(super) fn base_committed(&mut self, host: &mut dyn Host, len: u64, result: Result<Box<Manifest>, DiskError>) {
-        let Stage::Committing { since_ms } = self.rewrite.stage else { return };
+    pub(super) fn base_committed(
+        &mut self,
+        host: &mut dyn Host,
+        len: u64,
+        result: Result<Box<Manifest>, DiskError>,
+    ) {
+        let Stage::Committing { since_ms } = self.rewrite.stage else {
+            return;
+        };
         match result {
             Ok(manifest) => {
                 self.manifest = Some(*manifest);
@@ -282,14 +374,20 @@ impl Persist {
                 c.rewrite_failures = 0;
                 c.last_rewrite_secs = Some(self.clock.now_ms().saturating_sub(since_ms) / 1000);
                 self.counters.rewrite_base_size = self.log_size();
-                host.log(Level::Notice, "Background AOF rewrite finished successfully");
+                host.log(
+                    Level::Notice,
+                    "Background AOF rewrite finished successfully",
+                );
             }
             Err(e) => self.rewrite_failed(host, &e.to_string()),
         }
     }
 
     fn rewrite_failed(&mut self, host: &mut dyn Host, why: &str) {
-        host.log(Level::Warning, &format!("Background AOF rewrite terminated with error: {why}"));
+        host.log(
+            Level::Warning,
+            &format!("Background AOF rewrite terminated with error: {why}"),
+        );
         self.counters.last_rewrite_ok = false;
         self.counters.rewrite_failures += 1;
         self.counters.rewrite_failed_at = self.now_ms();
@@ -326,7 +424,8 @@ impl Persist {
         }
         let c = &self.counters;
         if c.rewrite_failures >= FREE_FAILURES {
-            let minutes = (1u64 << (c.rewrite_failures - FREE_FAILURES).min(6)).min(MAX_WAIT_MINUTES);
+            let minutes =
+                (1u64 << (c.rewrite_failures - FREE_FAILURES).min(6)).min(MAX_WAIT_MINUTES);
             if self.now_ms().saturating_sub(c.rewrite_failed_at) < minutes * 60_000 {
                 return false;
             }
@@ -335,7 +434,10 @@ impl Persist {
         if self.is_turning_on() {
             return true;
         }
-        let Some(percentage) = u64::try_from(self.settings.auto_aof_rewrite_percentage).ok().filter(|p| *p > 0) else {
+        let Some(percentage) = u64::try_from(self.settings.auto_aof_rewrite_percentage)
+            .ok()
+            .filter(|p| *p > 0)
+        else {
             return false;
         };
         let size = self.log_size();
@@ -347,7 +449,11 @@ impl Persist {
 
     /// Whether `appendonly` is on but no base is in force yet.
     pub fn is_turning_on(&self) -> bool {
-        self.settings.appendonly && self.manifest.as_ref().is_some_and(|m| m.closed_at.is_some())
+        self.settings.appendonly
+            && self
+                .manifest
+                .as_ref()
+                .is_some_and(|m| m.closed_at.is_some())
     }
 
     /// Turns the log on while the server runs; a rewrite does the rest.
@@ -375,8 +481,12 @@ impl Persist {
     pub(super) fn turn_off(&mut self, host: &mut dyn Host) -> Result<(), DiskError> {
         self.cancel_rewrite(host, "the log was turned off");
         self.drain(host);
-        let Some(mut log) = self.log.take() else { return Ok(()) };
-        let Some(mut manifest) = self.manifest.clone() else { return Ok(()) };
+        let Some(mut log) = self.log.take() else {
+            return Ok(());
+        };
+        let Some(mut manifest) = self.manifest.clone() else {
+            return Ok(());
+        };
         if manifest.closed_at.is_none() {
             log.seal(self.now_ms(), false);
             log.write()?;
@@ -384,7 +494,11 @@ impl Persist {
             let mark = log.written();
             if let Some(file) = manifest.incrs.iter_mut().find(|f| f.seq == log.target.seq) {
                 file.start = Some(log.start());
-                file.end = Some(crate::format::manifest::IncrEnd { last: mark.seq, len: mark.len, crc: mark.crc });
+                file.end = Some(crate::format::manifest::IncrEnd {
+                    last: mark.seq,
+                    len: mark.len,
+                    crc: mark.crc,
+                });
             }
             manifest.closed_at = Some(mark.seq);
             // A file made ready for a rewrite that won't come.
@@ -399,7 +513,11 @@ impl Persist {
 }
 
 /// Makes a manifest the one in force.
-pub(super) fn commit(disk: &dyn Disk, files: &super::files::Files, manifest: &Manifest) -> Result<(), DiskError> {
+pub(super) fn commit(
+    disk: &dyn Disk,
+    files: &super::files::Files,
+    manifest: &Manifest,
+) -> Result<(), DiskError> {
     replace_file(disk, &files.manifest, &files.tag(), &manifest.encode()).map_err(|e| e.error)
 }
 
@@ -444,10 +562,20 @@ fn put_base_in_force(
 
 fn end_of_base(disk: &dyn Disk, path: &std::path::Path) -> Result<(u64, u64), DiskError> {
     let bytes = read_file(disk, path)?;
-    let mut scanner = GroupScanner::new(&bytes, ScanStart { first_seq: Some(1), prev_crc: Some(0), ..ScanStart::default() });
+    let mut scanner = GroupScanner::new(
+        &bytes,
+        ScanStart {
+            first_seq: Some(1),
+            prev_crc: Some(0),
+            ..ScanStart::default()
+        },
+    );
     while scanner.next().is_some() {}
     match scanner.tail() {
         Some(Tail::Clean) => Ok((bytes.len() as u64, scanner.last_crc().unwrap_or(0))),
-        _ => Err(std::io::Error::other("the base that the child wrote doesn't verify")).on("check", path),
+        _ => Err(std::io::Error::other(
+            "the base that the child wrote doesn't verify",
+        ))
+        .on("check", path),
     }
 }

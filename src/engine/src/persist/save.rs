@@ -33,7 +33,11 @@ pub struct Save {
 enum Stage {
     #[default]
     Idle,
-    Child { pid: i32, temp: PathBuf, began: Began },
+    Child {
+        pid: i32,
+        temp: PathBuf,
+        began: Began,
+    },
     Committing(Began),
 }
 
@@ -91,14 +95,19 @@ pub(super) fn write_temp<T>(
 
 /// The exit code by which a child tells its error.
 pub(super) fn exit_code(e: &DiskError) -> i32 {
-    e.source.raw_os_error().filter(|n| (1..UNKNOWN_ERROR).contains(n)).unwrap_or(UNKNOWN_ERROR)
+    e.source
+        .raw_os_error()
+        .filter(|n| (1..UNKNOWN_ERROR).contains(n))
+        .unwrap_or(UNKNOWN_ERROR)
 }
 
 /// How a child that failed is described.
 pub(super) fn describe(end: ChildEnd) -> String {
     match end {
         ChildEnd::Killed(signal) => format!("the child was ended by signal {signal}"),
-        ChildEnd::Exited(code) if (1..UNKNOWN_ERROR).contains(&code) => io::Error::from_raw_os_error(code).to_string(),
+        ChildEnd::Exited(code) if (1..UNKNOWN_ERROR).contains(&code) => {
+            io::Error::from_raw_os_error(code).to_string()
+        }
         ChildEnd::Exited(code) => format!("the child exited with code {code}"),
     }
 }
@@ -119,10 +128,17 @@ impl Persist {
     ///
     /// # Errors
     /// In Redis's words.
-    pub fn bgsave(&mut self, host: &mut dyn Host, space: &Keyspace, schedule: bool) -> Result<&'static str, CommandError> {
+    pub fn bgsave(
+        &mut self,
+        host: &mut dyn Host,
+        space: &Keyspace,
+        schedule: bool,
+    ) -> Result<&'static str, CommandError> {
         self.poll(host);
         if self.save.since_ms().is_some() {
-            return Err(CommandError::text("ERR Background save already in progress"));
+            return Err(CommandError::text(
+                "ERR Background save already in progress",
+            ));
         }
         self.refuse_poisoned()?;
         if !host.can_fork() {
@@ -134,7 +150,8 @@ impl Persist {
                 "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
             ));
         }
-        self.begin_save(host, space).map_err(|e| CommandError::Text(format!("ERR {e}").into()))?;
+        self.begin_save(host, space)
+            .map_err(|e| CommandError::Text(format!("ERR {e}").into()))?;
         Ok("Background saving started")
     }
 
@@ -163,33 +180,49 @@ impl Persist {
             self.save.scheduled = false;
             return Ok("Scheduled background saving cancelled");
         }
-        Err(CommandError::text("ERR Background saving is currently not in progress or scheduled"))
+        Err(CommandError::text(
+            "ERR Background saving is currently not in progress or scheduled",
+        ))
     }
 
     fn begin_save(&mut self, host: &mut dyn Host, space: &Keyspace) -> Result<(), String> {
         self.counters.last_bgsave_try = self.now_secs();
         let n = self.next_temp();
         let temp = self.files.temp(&self.files.dir, n, "rdb");
-        let began = Began { at_ms: self.now_ms(), dirty: self.counters.dirty };
+        let began = Began {
+            at_ms: self.now_ms(),
+            dirty: self.counters.dirty,
+        };
         let (subject, disk) = (self.subject(), self.disk.clone());
         let keys = space.len() as u64;
         let result = host.fork(&mut |report| {
             let mut progress = |done: u64| report(done as f64 / keys.max(1) as f64);
-            match write_temp(&*disk, &temp, |out| dump::snapshot(space, out, &subject, &mut progress)) {
+            match write_temp(&*disk, &temp, |out| {
+                dump::snapshot(space, out, &subject, &mut progress)
+            }) {
                 Ok(_) => 0,
                 Err(e) => exit_code(&e),
             }
         });
         match result {
             Ok(pid) => {
-                host.log(Level::Notice, &format!("Background saving started by pid {pid}"));
+                host.log(
+                    Level::Notice,
+                    &format!("Background saving started by pid {pid}"),
+                );
                 self.counters.child_keys = keys;
-                self.save = Save { stage: Stage::Child { pid, temp, began }, scheduled: false };
+                self.save = Save {
+                    stage: Stage::Child { pid, temp, began },
+                    scheduled: false,
+                };
                 Ok(())
             }
             Err(e) => {
                 self.counters.last_bgsave_ok = false;
-                host.log(Level::Warning, &format!("Can't save in background: fork: {e}"));
+                host.log(
+                    Level::Warning,
+                    &format!("Can't save in background: fork: {e}"),
+                );
                 Err(format!("Can't save in background: fork: {e}"))
             }
         }
@@ -197,7 +230,9 @@ impl Persist {
 
     /// The child of a snapshot has ended.
     pub(super) fn save_child_done(&mut self, host: &mut dyn Host, end: ChildEnd) {
-        let Stage::Child { temp, began, .. } = &self.save.stage else { return };
+        let Stage::Child { temp, began, .. } = &self.save.stage else {
+            return;
+        };
         let (temp, began) = (temp.clone(), *began);
         if end != ChildEnd::Exited(0) {
             self.save_failed(host, &describe(end));
@@ -206,7 +241,9 @@ impl Persist {
         self.save.stage = Stage::Committing(began);
         let (disk, to) = (self.disk.clone(), self.files.snapshot.clone());
         // fsync, rename, fsync of the folder: only then it is said to be saved.
-        self.submit(move || JobEnd::SnapshotCommitted(sync_then_rename(&*disk, &temp, &to).map_err(|e| e.error)));
+        self.submit(move || {
+            JobEnd::SnapshotCommitted(sync_then_rename(&*disk, &temp, &to).map_err(|e| e.error))
+        });
     }
 
     fn save_failed(&mut self, host: &mut dyn Host, why: &str) {
@@ -226,8 +263,14 @@ impl Persist {
         });
     }
 
-    pub(super) fn snapshot_committed(&mut self, host: &mut dyn Host, result: Result<(), DiskError>) {
-        let Stage::Committing(began) = std::mem::take(&mut self.save.stage) else { return };
+    pub(super) fn snapshot_committed(
+        &mut self,
+        host: &mut dyn Host,
+        result: Result<(), DiskError>,
+    ) {
+        let Stage::Committing(began) = std::mem::take(&mut self.save.stage) else {
+            return;
+        };
         match result {
             Ok(()) => {
                 self.saved(began);
@@ -256,7 +299,9 @@ impl Persist {
     pub fn save(&mut self, host: &mut dyn Host, space: &Keyspace) -> Result<(), CommandError> {
         self.poll(host);
         if self.save.since_ms().is_some() {
-            return Err(CommandError::text("ERR Background save already in progress"));
+            return Err(CommandError::text(
+                "ERR Background save already in progress",
+            ));
         }
         self.refuse_poisoned()?;
         // Whatever the I/O thread has in hand comes before.
@@ -264,7 +309,13 @@ impl Persist {
         let result = self.save_now(space);
         match result {
             Ok(summary) => {
-                host.log(Level::Notice, &format!("DB saved on disk: {} keys, {} bytes", summary.keys, summary.len));
+                host.log(
+                    Level::Notice,
+                    &format!(
+                        "DB saved on disk: {} keys, {} bytes",
+                        summary.keys, summary.len
+                    ),
+                );
                 Ok(())
             }
             Err(e) => {
@@ -278,9 +329,14 @@ impl Persist {
     fn save_now(&mut self, space: &Keyspace) -> Result<Summary, DiskError> {
         let n = self.next_temp();
         let temp = self.files.temp(&self.files.dir, n, "rdb");
-        let began = Began { at_ms: self.now_ms(), dirty: self.counters.dirty };
+        let began = Began {
+            at_ms: self.now_ms(),
+            dirty: self.counters.dirty,
+        };
         let subject = self.subject();
-        let written = write_temp(&*self.disk, &temp, |out| dump::snapshot(space, out, &subject, &mut |_| {}));
+        let written = write_temp(&*self.disk, &temp, |out| {
+            dump::snapshot(space, out, &subject, &mut |_| {})
+        });
         let summary = match written {
             Ok(summary) => summary,
             Err(e) => {
@@ -310,9 +366,19 @@ impl Persist {
             return;
         }
         let since = now.saturating_sub(c.last_save);
-        let due = self.settings.save_points().into_iter().find(|p| c.dirty >= p.changes && since > p.seconds);
+        let due = self
+            .settings
+            .save_points()
+            .into_iter()
+            .find(|p| c.dirty >= p.changes && since > p.seconds);
         if let Some(point) = due {
-            host.log(Level::Notice, &format!("{} changes in {} seconds. Saving...", point.changes, point.seconds));
+            host.log(
+                Level::Notice,
+                &format!(
+                    "{} changes in {} seconds. Saving...",
+                    point.changes, point.seconds
+                ),
+            );
             let _ = self.begin_save(host, space);
         }
     }

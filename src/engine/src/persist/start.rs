@@ -43,12 +43,28 @@ impl Persist {
     ///
     /// # Errors
     /// Why there is no start.
-    pub fn start(begin: Beginning, limits: &Limits, host: &mut dyn Host) -> Result<(Persist, Keyspace), LoadError> {
-        let Beginning { disk, exec, clock, settings, pid, fresh } = begin;
+    pub fn start(
+        begin: Beginning,
+        limits: &Limits,
+        host: &mut dyn Host,
+    ) -> Result<(Persist, Keyspace), LoadError> {
+        let Beginning {
+            disk,
+            exec,
+            clock,
+            settings,
+            pid,
+            fresh,
+        } = begin;
         let files = Files::new(&settings, pid);
         let begun = clock.monotonic_us();
-        let loader =
-            Loader { disk: &*disk, files: &files, limits, truncated_ok: settings.aof_load_truncated, fresh };
+        let loader = Loader {
+            disk: &*disk,
+            files: &files,
+            limits,
+            truncated_ok: settings.aof_load_truncated,
+            fresh,
+        };
         let mut told = begun;
         let recovered = {
             let clock = clock.clone();
@@ -56,7 +72,10 @@ impl Persist {
                 let now = clock.monotonic_us();
                 if now - told > 5_000_000 {
                     told = now;
-                    host.log(Level::Notice, &format!("Loading the durable keyspace: {} MB read", bytes >> 20));
+                    host.log(
+                        Level::Notice,
+                        &format!("Loading the durable keyspace: {} MB read", bytes >> 20),
+                    );
                 }
             };
             loader.load(&mut progress)?
@@ -67,17 +86,42 @@ impl Persist {
         }
         load::carry_out(&*disk, &files, &recovered.repairs, clock.now_ms())?;
         let now = clock.now_ms();
-        let Recovered { space, seed, history, seq, source, manifest, last_crc, snapshot_time_ms, snapshot_seq, .. } =
-            recovered;
+        let Recovered {
+            space,
+            seed,
+            history,
+            seq,
+            source,
+            manifest,
+            last_crc,
+            snapshot_time_ms,
+            snapshot_seq,
+            ..
+        } = recovered;
         let what = match source {
-            Source::Nothing => "The durable keyspace is empty: no snapshot and no log were found".to_string(),
-            Source::Snapshot => format!("DB loaded from {}: {:.3} seconds, {} keys", files.snapshot.display(), load_ms as f64 / 1e3, space.len()),
-            Source::Log => format!("DB loaded from append only file: {:.3} seconds, {} keys", load_ms as f64 / 1e3, space.len()),
+            Source::Nothing => {
+                "The durable keyspace is empty: no snapshot and no log were found".to_string()
+            }
+            Source::Snapshot => format!(
+                "DB loaded from {}: {:.3} seconds, {} keys",
+                files.snapshot.display(),
+                load_ms as f64 / 1e3,
+                space.len()
+            ),
+            Source::Log => format!(
+                "DB loaded from append only file: {:.3} seconds, {} keys",
+                load_ms as f64 / 1e3,
+                space.len()
+            ),
         };
         host.log(Level::Notice, &what);
         let counters = Counters {
             // What isn't in a snapshot counts as changed since the last one.
-            dirty: if settings.appendonly { 0 } else { seq - snapshot_seq.unwrap_or(0).min(seq) },
+            dirty: if settings.appendonly {
+                0
+            } else {
+                seq - snapshot_seq.unwrap_or(0).min(seq)
+            },
             last_save: snapshot_time_ms.unwrap_or(now) / 1000,
             last_bgsave_ok: true,
             last_rewrite_ok: true,
@@ -114,7 +158,10 @@ impl Persist {
 
     /// A manifest for a log that begins: a base and no incr file. Without
     /// data the base is empty, and the log closed: it promises nothing yet.
-    pub(super) fn first_manifest(&mut self, data: Option<&Keyspace>) -> Result<Manifest, DiskError> {
+    pub(super) fn first_manifest(
+        &mut self,
+        data: Option<&Keyspace>,
+    ) -> Result<Manifest, DiskError> {
         let (dir, log_dir) = (self.files.dir.clone(), self.files.log_dir.clone());
         self.disk.create_dir(&log_dir).on("create", &log_dir)?;
         self.disk.sync_dir(&dir).on("fsync", &dir)?;
@@ -130,9 +177,17 @@ impl Persist {
         if data.is_none() {
             subject.seq = 0;
         }
-        write_temp(&*self.disk, &temp, |out| dump::snapshot(data.unwrap_or(&empty), out, &subject, &mut |_| {}))?;
+        write_temp(&*self.disk, &temp, |out| {
+            dump::snapshot(data.unwrap_or(&empty), out, &subject, &mut |_| {})
+        })?;
         sync_then_rename(&*self.disk, &temp, &path).map_err(|e| e.error)?;
-        manifest.base = Some(BaseFile { name, seq, history: self.history, covers: subject.seq, end: None });
+        manifest.base = Some(BaseFile {
+            name,
+            seq,
+            history: self.history,
+            covers: subject.seq,
+            end: None,
+        });
         manifest.closed_at = data.is_none().then_some(0);
         commit(&*self.disk, &self.files, &manifest)?;
         Ok(manifest)
@@ -147,15 +202,28 @@ impl Persist {
         let name = self.files.base_name(1, true);
         let path = self.files.in_log(&name);
         manifest.next_base_seq = 2;
-        self.disk.hard_link(&self.files.snapshot, &path).on("link", &path)?;
+        self.disk
+            .hard_link(&self.files.snapshot, &path)
+            .on("link", &path)?;
         self.disk.sync_dir(&log_dir).on("fsync", &log_dir)?;
-        manifest.base = Some(BaseFile { name, seq: 1, history: self.history, covers: self.seq, end: None });
+        manifest.base = Some(BaseFile {
+            name,
+            seq: 1,
+            history: self.history,
+            covers: self.seq,
+            end: None,
+        });
         Ok(manifest)
     }
 
     /// Opens the log for appending; the manifest that names the file is
     /// durable before this returns.
-    fn open_log(&mut self, space: &Keyspace, source: Source, last_crc: u64) -> Result<(), LoadError> {
+    fn open_log(
+        &mut self,
+        space: &Keyspace,
+        source: Source,
+        last_crc: u64,
+    ) -> Result<(), LoadError> {
         let manifest = match self.manifest.take() {
             Some(manifest) => manifest,
             None if source == Source::Snapshot => match self.manifest_from_snapshot() {
@@ -192,9 +260,16 @@ impl Persist {
             // Its bytes were read, not yet known durable.
             let file = self.disk.open_append(&path).on("open", &path)?;
             file.sync().on("fsync", &path)?;
-            last.end = Some(IncrEnd { last: self.seq, len, crc: last_crc });
+            last.end = Some(IncrEnd {
+                last: self.seq,
+                len,
+                crc: last_crc,
+            });
         }
-        let start = IncrStart { first: self.seq + 1, prev_crc: last_crc };
+        let start = IncrStart {
+            first: self.seq + 1,
+            prev_crc: last_crc,
+        };
         let (seq, path, file) = match reuse {
             Some((seq, path)) => {
                 if let Some(last) = manifest.incrs.last_mut() {
@@ -214,7 +289,13 @@ impl Persist {
         self.counters.rewrite_base_size = self.counters.base_len + closed_len;
         self.manifest = Some(manifest);
         let target = LogFile { file, path, seq };
-        self.log = Some(Log::new(target, self.history, self.seq, last_crc, self.now_ms()));
+        self.log = Some(Log::new(
+            target,
+            self.history,
+            self.seq,
+            last_crc,
+            self.now_ms(),
+        ));
         Ok(())
     }
 
@@ -229,25 +310,46 @@ impl Persist {
         let path = self.files.in_log(&name);
         let file = self.disk.create_new(&path).on("create", &path)?;
         file.sync().on("fsync", &path)?;
-        self.disk.sync_dir(&self.files.log_dir).on("fsync", &self.files.log_dir)?;
-        manifest.incrs.push(IncrFile { name, seq, history: self.history, start: Some(start), end: None });
+        self.disk
+            .sync_dir(&self.files.log_dir)
+            .on("fsync", &self.files.log_dir)?;
+        manifest.incrs.push(IncrFile {
+            name,
+            seq,
+            history: self.history,
+            start: Some(start),
+            end: None,
+        });
         Ok((seq, path, file))
     }
 
     /// The log is off but was on when the server last stopped: marks it
     /// closed where it ends, durably.
     fn close_log(&mut self, last_crc: u64) -> Result<(), LoadError> {
-        let Some(mut manifest) = self.manifest.take() else { return Ok(()) };
+        let Some(mut manifest) = self.manifest.take() else {
+            return Ok(());
+        };
         if manifest.closed_at.is_none() {
             if let Some(last) = manifest.incrs.last_mut()
                 && last.end.is_none()
             {
                 let path = self.files.in_log(&last.name);
                 let len = self.disk.len(&path).on("stat", &path)?;
-                last.end = Some(IncrEnd { last: self.seq, len, crc: last_crc });
+                last.end = Some(IncrEnd {
+                    last: self.seq,
+                    len,
+                    crc: last_crc,
+                });
                 // Without effects it never got a start.
-                last.start.get_or_insert(IncrStart { first: self.seq + 1, prev_crc: last_crc });
-                self.disk.open_append(&path).on("open", &path)?.sync().on("fsync", &path)?;
+                last.start.get_or_insert(IncrStart {
+                    first: self.seq + 1,
+                    prev_crc: last_crc,
+                });
+                self.disk
+                    .open_append(&path)
+                    .on("open", &path)?
+                    .sync()
+                    .on("fsync", &path)?;
             }
             manifest.closed_at = Some(self.seq);
             manifest.replaced.clear();
@@ -270,7 +372,10 @@ impl Persist {
             if self.health.is_ok() {
                 match log.write() {
                     Ok(()) => self.sync_inline(host),
-                    Err(e) => host.log(Level::Warning, &format!("Error in the append only file at shutdown: {e}")),
+                    Err(e) => host.log(
+                        Level::Warning,
+                        &format!("Error in the append only file at shutdown: {e}"),
+                    ),
                 }
             }
             self.try_heal(host, true);
