@@ -55,3 +55,7 @@ pub trait Host {
     /// A latency sample, in ms.
     fn latency(&mut self, event: &'static str, ms: u64);
 }
+
+/// What an executor gives back for a job that panicked: its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobPanicked(pub String);

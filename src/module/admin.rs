@@ -1,0 +1,207 @@
+//! The commands about persistence itself.
+
+use std::ffi::c_int;
+
+use persist_engine::command::{CommandError, table};
+use persist_engine::engine::Engine;
+use redis_module::raw;
+
+use crate::dispatch::Entry;
+use crate::ffi::{self, Ctx};
+use crate::host::Link;
+use crate::info;
+use crate::state::{self, Caller};
+
+/// A command's declaration.
+pub struct Admin {
+    /// Name, without `PERSIST.`.
+    pub name: &'static str,
+    /// Arguments, in redis.io's notation.
+    pub syntax: &'static str,
+    /// The code.
+    pub entry: Entry,
+    /// The host's flags.
+    pub flags: &'static str,
+    /// ACL categories.
+    pub categories: &'static str,
+    /// Number of arguments, as in `Spec`.
+    pub arity: i32,
+    /// Time complexity.
+    pub complexity: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+}
+
+/// Every such command.
+pub static COMMANDS: &[Admin] = &[
+    Admin {
+        name: "SAVE",
+        syntax: "",
+        entry: save,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: 1,
+        complexity: "O(N) where N is the number of durable keys",
+        summary: "Takes a durable snapshot before it returns.",
+    },
+    Admin {
+        name: "BGSAVE",
+        syntax: "[SCHEDULE | CANCEL]",
+        entry: bgsave,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: -1,
+        complexity: "O(1)",
+        summary: "Takes a snapshot in a child process.",
+    },
+    Admin {
+        name: "REWRITE",
+        syntax: "",
+        entry: rewrite,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: 1,
+        complexity: "O(1)",
+        summary: "Rewrites the log in a child process, so that it gets short.",
+    },
+    Admin {
+        name: "LASTSAVE",
+        syntax: "",
+        entry: last_save,
+        flags: "admin fast allow-loading allow-stale",
+        categories: "admin dangerous fast",
+        arity: 1,
+        complexity: "O(1)",
+        summary: "Returns the unix time of the last snapshot.",
+    },
+    Admin {
+        name: "INFO",
+        syntax: "[section [section ...]]",
+        entry: show_info,
+        flags: "allow-loading allow-stale",
+        categories: "dangerous slow",
+        arity: -1,
+        complexity: "O(1)",
+        summary: "Returns the state of durable keys, in the format and under the names of INFO.",
+    },
+    Admin {
+        name: "HELP",
+        syntax: "",
+        entry: help,
+        flags: "allow-loading allow-stale",
+        categories: "slow",
+        arity: 1,
+        complexity: "O(1)",
+        summary: "Returns a line on each command.",
+    },
+];
+
+type Argv = *mut *mut raw::RedisModuleString;
+
+extern "C" fn save(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, host, ctx, _| {
+        let unit = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
+        if ctx.flags() & unit != 0 {
+            return Err(CommandError::text(
+                "ERR PERSIST.SAVE isn't allowed in a transaction or script",
+            ));
+        }
+        engine.save(host).map(|()| ctx.reply_simple("OK"))
+    })
+}
+
+extern "C" fn bgsave(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, host, ctx, args| {
+        let schedule = match args {
+            [_] => in_unit(ctx),
+            [_, word] if word.eq_ignore_ascii_case(b"SCHEDULE") => true,
+            [_, word] if word.eq_ignore_ascii_case(b"CANCEL") => {
+                return engine.cancel_bgsave(host).map(|t| ctx.reply_simple(t));
+            }
+            _ => return Err(CommandError::Syntax),
+        };
+        engine.bgsave(host, schedule).map(|t| ctx.reply_simple(t))
+    })
+}
+
+/// Whether the command is part of a transaction or script, in the middle of
+/// which no child may be forked.
+fn in_unit(ctx: Ctx<'_>) -> bool {
+    ctx.flags() & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0
+}
+
+extern "C" fn rewrite(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, host, ctx, _| {
+        engine.rewrite(host).map(|t| ctx.reply_simple(t))
+    })
+}
+
+extern "C" fn last_save(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, _| {
+        ctx.reply_int(engine.last_save() as i64);
+        Ok(())
+    })
+}
+
+extern "C" fn show_info(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| {
+        ctx.reply_text(&info::text(engine, args.get(1..).unwrap_or_default()));
+        Ok(())
+    })
+}
+
+extern "C" fn help(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |_, _, ctx, _| {
+        let lines = table::all()
+            .map(|s| (s.name, s.syntax, s.summary))
+            .chain(COMMANDS.iter().map(|a| (a.name, a.syntax, a.summary)));
+        ctx.reply_array(table::all().count() + COMMANDS.len());
+        for (name, syntax, summary) in lines {
+            let blank = if syntax.is_empty() { "" } else { " " };
+            ctx.reply_simple(&format!("PERSIST.{name}{blank}{syntax}: {summary}"));
+        }
+        Ok(())
+    })
+}
+
+/// Works with the engine, and replies when that fails.
+fn on_engine(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: Argv,
+    argc: c_int,
+    work: impl FnOnce(&mut Engine, &mut Link<'_>, Ctx<'_>, &[&[u8]]) -> Result<(), CommandError>,
+) -> c_int {
+    // SAFETY: the host calls with a context and `argc` strings that are
+    // valid until the command returns.
+    let (ctx, argv) = unsafe {
+        (
+            Ctx::new(ctx),
+            std::slice::from_raw_parts(argv, argc as usize),
+        )
+    };
+    let failed = Some(Err(CommandError::text(
+        "ERR the command failed inside; see the server's log",
+    )));
+    let result = crate::guarded(failed, || {
+        let args: Vec<&[u8]> = argv
+            .iter()
+            // SAFETY: as above.
+            .map(|&string| unsafe { ffi::bytes(string) })
+            .collect();
+        let caller = Caller {
+            ctx,
+            db: ctx.db(),
+            argv,
+            args: &args,
+        };
+        state::with(Some(caller), |engine, host| work(engine, host, ctx, &args))
+    });
+    match result {
+        Some(Ok(())) => {}
+        Some(Err(error)) => ctx.reply_error(&error.to_string()),
+        None => {
+            ctx.reply_error("ERR the durable keyspace is busy with the command around this one")
+        }
+    }
+    raw::REDISMODULE_OK as c_int
+}

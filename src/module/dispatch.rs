@@ -1,0 +1,188 @@
+//! From the host's call to the engine: the hot path of every data command.
+
+use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use persist_engine::command::{Flags, Spec, table};
+use persist_engine::engine::Call;
+use redis_module::raw;
+
+use crate::ffi::{self, Ctx};
+use crate::reply::HostReply;
+use crate::state::{self, Caller, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
+
+/// A command's function, as the host calls it.
+pub type Entry =
+    extern "C" fn(*mut raw::RedisModuleCtx, *mut *mut raw::RedisModuleString, c_int) -> c_int;
+
+/// How many commands there can be.
+pub const CAPACITY: usize = 256;
+
+/// So many arguments need no allocation.
+const ON_STACK: usize = 32;
+
+const OK: c_int = raw::REDISMODULE_OK as c_int;
+
+/// The command with this number, in the order of the table.
+const fn spec_at(number: usize) -> Option<&'static Spec> {
+    let (mut family, mut rest) = (0, number);
+    while family < table::COMMANDS.len() {
+        let specs = table::COMMANDS[family];
+        if rest < specs.len() {
+            return Some(&specs[rest]);
+        }
+        rest -= specs.len();
+        family += 1;
+    }
+    None
+}
+
+const _: () = assert!(spec_at(CAPACITY).is_none(), "more commands than entries");
+
+/// The function of the command with the number `N`, which finds its
+/// declaration without looking for it.
+extern "C" fn entry<const N: usize>(
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: c_int,
+) -> c_int {
+    match const { spec_at(N) } {
+        // SAFETY: the host calls with a context and `argc` strings that are
+        // valid until this returns.
+        Some(spec) => unsafe { run(spec, ctx, argv, argc as usize) },
+        None => OK,
+    }
+}
+
+macro_rules! sixteen_of_each {
+    ($($row:literal)*) => {
+        [$(
+            entry::<{ 16 * $row }>, entry::<{ 16 * $row + 1 }>, entry::<{ 16 * $row + 2 }>,
+            entry::<{ 16 * $row + 3 }>, entry::<{ 16 * $row + 4 }>, entry::<{ 16 * $row + 5 }>,
+            entry::<{ 16 * $row + 6 }>, entry::<{ 16 * $row + 7 }>, entry::<{ 16 * $row + 8 }>,
+            entry::<{ 16 * $row + 9 }>, entry::<{ 16 * $row + 10 }>, entry::<{ 16 * $row + 11 }>,
+            entry::<{ 16 * $row + 12 }>, entry::<{ 16 * $row + 13 }>, entry::<{ 16 * $row + 14 }>,
+            entry::<{ 16 * $row + 15 }>,
+        )*]
+    };
+}
+
+/// The functions of the commands, in the order of the table.
+pub static ENTRIES: [Entry; CAPACITY] = sixteen_of_each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+
+/// Runs a data command.
+///
+/// # Safety
+/// `ctx` and the `argc` strings at `argv` are valid and unchanged until this
+/// returns.
+unsafe fn run(
+    spec: &'static Spec,
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: usize,
+) -> c_int {
+    // SAFETY: the caller's duty.
+    let (ctx, argv) = unsafe { (Ctx::new(ctx), std::slice::from_raw_parts(argv, argc)) };
+    let mut reply = HostReply::new(ctx);
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        if argc <= ON_STACK {
+            let mut args = [const { MaybeUninit::<&[u8]>::uninit() }; ON_STACK];
+            for (arg, &string) in args.iter_mut().zip(argv) {
+                // SAFETY: a valid string of the host.
+                arg.write(unsafe { ffi::bytes(string) });
+            }
+            // SAFETY: the first `argc` were just written.
+            let args = unsafe { std::slice::from_raw_parts(args.as_ptr().cast(), argc) };
+            execute(spec, ctx, argv, args, &mut reply);
+        } else {
+            let args: Vec<&[u8]> = argv
+                .iter()
+                // SAFETY: as above.
+                .map(|&string| unsafe { ffi::bytes(string) })
+                .collect();
+            execute(spec, ctx, argv, &args, &mut reply);
+        }
+    }));
+    if done.is_err() {
+        panicked(spec, ctx, reply.begun);
+    }
+    OK
+}
+
+#[inline]
+fn execute<'a>(
+    spec: &'static Spec,
+    ctx: Ctx<'a>,
+    argv: &'a [*mut raw::RedisModuleString],
+    args: &'a [&'a [u8]],
+    reply: &mut HostReply<'_>,
+) {
+    if (state::get(&REPLICA) || state::get(&LOADING))
+        && let Some(text) = refusal(ctx)
+    {
+        return ctx.reply_error(text);
+    }
+    let db = ctx.db();
+    // Asking costs as much as a small command, and only writes need to know.
+    let write = spec.flags.has(Flags::WRITE);
+    let flags = if write { ctx.flags() } else { 0 };
+    let call = Call {
+        db,
+        atomic: flags & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0,
+    };
+    let caller = Caller {
+        ctx,
+        db,
+        argv,
+        args,
+    };
+    let result = state::with(Some(caller), |engine, host| {
+        let result = engine.execute(host, spec, args, call, reply);
+        // The hook is over for this pass, or this reply won't wait for it.
+        // Inside a transaction that splits it, which a crash could show; no
+        // reply before its bytes is the stronger promise.
+        if write
+            && (state::get(&IN_WINDOW) || state::get(&SYNC_EACH))
+            && flags & raw::REDISMODULE_CTX_FLAGS_IS_CHILD == 0
+        {
+            engine.before_sleep(host);
+        }
+        result
+    });
+    match result {
+        Some(Ok(())) => {}
+        Some(Err(error)) => ctx.reply_error(&error.to_string()),
+        None => {
+            ctx.reply_error("ERR the durable keyspace is busy with the command around this one")
+        }
+    }
+}
+
+/// Why no data command may run now.
+#[cold]
+fn refusal(ctx: Ctx<'_>) -> Option<&'static str> {
+    if state::get(&REPLICA) {
+        return Some(
+            "READONLY This server is a replica and durable keys aren't replicated; ask the master.",
+        );
+    }
+    // The host's own log is no source of durable keys: ours has them already.
+    ctx.is_host_replay()
+        .then_some("ERR PERSIST commands in the server's own append only file are ignored")
+}
+
+#[cold]
+fn panicked(spec: &'static Spec, ctx: Ctx<'_>, begun: bool) {
+    if spec.flags.has(Flags::WRITE) {
+        crate::guarded((), || {
+            state::with(None, |engine, host| engine.poison(host));
+        });
+    }
+    if !begun {
+        ctx.reply_error(&format!(
+            "ERR persist.{} failed inside; see the server's log",
+            spec.name.to_ascii_lowercase()
+        ));
+    }
+}

@@ -1,0 +1,231 @@
+//! What the host tells: the event loop, its clock, loading, its role, its
+//! settings, its end.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use persist_engine::host::Level;
+use redis_module::raw;
+
+use crate::config;
+use crate::ffi::{Ctx, host, log};
+use crate::state::{self, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set};
+
+/// In the crate's bindings this one has no definition to link with.
+const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
+
+/// Asks for all events. The last step of loading: a host of version 7.0
+/// doesn't take them back when a module fails to load.
+///
+/// # Errors
+/// The host knows no such event.
+pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
+    let wanted: [(u64, raw::RedisModuleEventCallback); 7] = [
+        (EVENT_LOOP, Some(on_loop)),
+        (raw::REDISMODULE_EVENT_CRON_LOOP, Some(on_cron)),
+        (raw::REDISMODULE_EVENT_LOADING, Some(on_loading)),
+        (
+            raw::REDISMODULE_EVENT_REPLICATION_ROLE_CHANGED,
+            Some(on_role),
+        ),
+        (raw::REDISMODULE_EVENT_REPLICA_CHANGE, Some(on_replica)),
+        (raw::REDISMODULE_EVENT_CONFIG, Some(on_config)),
+        (raw::REDISMODULE_EVENT_SHUTDOWN, Some(on_shutdown)),
+    ];
+    for (id, callback) in wanted {
+        let event = raw::RedisModuleEvent { id, dataver: 1 };
+        // SAFETY: a valid context, and a callback of the right type.
+        let told = unsafe {
+            host!(RedisModule_SubscribeToServerEvent(
+                ctx.as_ptr(),
+                event,
+                callback
+            ))
+        };
+        if told != raw::REDISMODULE_OK as c_int {
+            return Err(format!("the server has no event {id}"));
+        }
+    }
+    Ok(())
+}
+
+/// Runs `work` in the server itself, not in a child of it, and keeps panics in.
+fn on_server(ctx: *mut raw::RedisModuleCtx, work: impl FnOnce(Ctx<'_>)) {
+    crate::guarded((), || {
+        // SAFETY: the host's context is valid until the callback returns.
+        let ctx = unsafe { Ctx::new(ctx) };
+        if ctx.flags() & raw::REDISMODULE_CTX_FLAGS_IS_CHILD == 0 {
+            work(ctx);
+        }
+    });
+}
+
+/// Hands changed settings to the engine, then lets it write.
+fn before_replies() {
+    state::with(None, |engine, host| {
+        if let Some(settings) = config::take_changed() {
+            engine.apply(host, settings);
+        }
+        engine.before_sleep(host);
+    });
+}
+
+extern "C" fn on_loop(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
+        set(&IN_WINDOW, false);
+        return;
+    }
+    on_server(ctx, |ctx| {
+        before_replies();
+        // A change of settings may be what makes inline writing needed.
+        if get(&STALE) {
+            set(&STALE, false);
+            read_host_settings(ctx);
+        }
+        set(&IN_WINDOW, true);
+    });
+}
+
+extern "C" fn on_cron(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    on_server(ctx, |_| {
+        state::with(None, |engine, host| {
+            if let Some(settings) = config::take_changed() {
+                engine.apply(host, settings);
+            }
+            engine.tick(host);
+        });
+    });
+}
+
+extern "C" fn on_loading(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    let ended = matches!(
+        what,
+        raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED
+    );
+    set(&LOADING, !ended);
+    // While it loads, the host answers clients without the hook.
+    if !ended {
+        on_server(ctx, |_| before_replies());
+    }
+}
+
+extern "C" fn on_role(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    let replica = what == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA;
+    set(&REPLICA, replica);
+    if replica {
+        crate::guarded((), || {
+            log(
+                Level::Warning,
+                "this server is a replica now: PERSIST data commands are refused, since durable keys aren't replicated",
+            );
+        });
+    }
+}
+
+extern "C" fn on_replica(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_REPLICA_CHANGE_ONLINE {
+        crate::guarded((), || {
+            log(
+                Level::Warning,
+                "a replica is online; durable keys aren't replicated, it will not have them",
+            );
+        });
+    }
+}
+
+/// Settings changed that decide on [`SYNC_EACH`].
+static STALE: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_config(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    data: *mut c_void,
+) {
+    on_server(ctx, |ctx| {
+        // SAFETY: the host's structure for this event, whose first fields
+        // don't change, with as many C strings as it says.
+        let concerned = unsafe {
+            let change = &*data.cast::<raw::RedisModuleConfigChange>();
+            (0..change.num_changes as usize).any(|i| {
+                let name = CStr::from_ptr(*change.config_names.add(i));
+                [
+                    c"appendfsync",
+                    c"latency-monitor-threshold",
+                    c"persist.appendonly",
+                ]
+                .contains(&name)
+            })
+        };
+        if concerned {
+            set(&STALE, true);
+            read_host_settings(ctx);
+        }
+    });
+}
+
+extern "C" fn on_shutdown(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    _: u64,
+    _: *mut c_void,
+) {
+    on_server(ctx, |_| {
+        state::with(None, |engine, host| engine.shutdown(host));
+    });
+}
+
+/// Reads what of the host's settings concerns us.
+pub fn read_host_settings(ctx: Ctx<'_>) {
+    let number = |name: &CStr| -> u64 {
+        ctx.config(name)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
+    LATENCY_THRESHOLD.store(number(c"latency-monitor-threshold"), Ordering::Relaxed);
+    // From version 8 on, both servers send replies from their I/O threads
+    // right after a command, unless appendfsync says always.
+    let overtaken = major_version() >= 8
+        && number(c"io-threads") > 1
+        && ctx.config(c"appendfsync").as_deref() != Some("always");
+    let logging = state::with(None, |engine, _| engine.settings().appendonly).unwrap_or(true);
+    let inline = overtaken && logging;
+    if inline && !get(&SYNC_EACH) {
+        log(
+            Level::Notice,
+            "with io-threads, this server answers before its event loop turns: every durable write is written by itself. \
+             `CONFIG SET appendfsync always` is faster here and changes nothing else while appendonly is no",
+        );
+    }
+    set(&SYNC_EACH, inline);
+}
+
+fn major_version() -> c_int {
+    // SAFETY: takes nothing; asked only where the host has it.
+    unsafe { raw::RedisModule_GetServerVersion.map_or(0, |version| version() >> 16) }
+}

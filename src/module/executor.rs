@@ -1,0 +1,127 @@
+//! The thread that does what must not hold up the event loop.
+
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use persist_engine::host::JobPanicked;
+use persist_engine::persist::executor::{Done, Executor, Job};
+use redis_module::raw;
+
+use crate::ffi::host;
+
+/// Runs jobs on one thread, in order, and wakes the event loop after each.
+pub struct IoThread {
+    jobs: Sender<Job>,
+    ends: Receiver<Done>,
+    in_flight: usize,
+}
+
+impl IoThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start() -> std::io::Result<Self> {
+        let (jobs, queue) = channel::<Job>();
+        let (results, ends) = channel();
+        spawn("persist-io", move || {
+            for job in queue {
+                let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
+                    Box::new(JobPanicked(crate::panic_text(&*panic).to_owned()))
+                });
+                if results.send(end).is_err() {
+                    return;
+                }
+                wake();
+            }
+        })?;
+        Ok(IoThread {
+            jobs,
+            ends,
+            in_flight: 0,
+        })
+    }
+
+    fn taken(&mut self, end: Option<Done>) -> Option<Done> {
+        if end.is_some() {
+            self.in_flight -= 1;
+        }
+        end
+    }
+}
+
+impl Executor for IoThread {
+    fn submit(&mut self, job: Job) {
+        // The thread ends only after this sender.
+        if self.jobs.send(job).is_ok() {
+            self.in_flight += 1;
+        }
+    }
+    fn poll(&mut self) -> Option<Done> {
+        if self.in_flight == 0 {
+            return None;
+        }
+        let end = self.ends.try_recv().ok();
+        self.taken(end)
+    }
+    fn wait(&mut self) -> Option<Done> {
+        if self.in_flight == 0 {
+            return None;
+        }
+        let end = self.ends.recv().ok();
+        self.taken(end)
+    }
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
+
+/// Whether the event loop was woken and hasn't noticed yet.
+static WOKEN: AtomicBool = AtomicBool::new(false);
+
+/// Makes the event loop turn soon, and so call the hook. May be called on
+/// any thread.
+fn wake() {
+    if !WOKEN.swap(true, Ordering::AcqRel) {
+        // SAFETY: the host allows this call on every thread; the callback
+        // needs no data.
+        unsafe {
+            host!(RedisModule_EventLoopAddOneShot(Some(woken), null_mut()));
+        }
+    }
+}
+
+extern "C" fn woken(_: *mut c_void) {
+    WOKEN.store(false, Ordering::Release);
+}
+
+/// Starts a thread that leaves signals to the server's main thread, but for
+/// those that tell of its own faults.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    // SAFETY: sets of signals on this stack; the thread inherits the mask,
+    // and this thread gets its own back.
+    unsafe {
+        let (mut all, mut before) = std::mem::zeroed::<(libc::sigset_t, libc::sigset_t)>();
+        libc::sigfillset(&raw mut all);
+        for fault in [
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGFPE,
+            libc::SIGILL,
+            libc::SIGABRT,
+        ] {
+            libc::sigdelset(&raw mut all, fault);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let started = thread::Builder::new().name(name.into()).spawn(work);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut());
+        started.map(drop)
+    }
+}

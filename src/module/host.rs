@@ -1,0 +1,231 @@
+//! The host as the engine sees it.
+
+use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use persist_engine::host::{ChildEnd, Host, Level};
+use persist_engine::keyspace::keys::{EventClass, Garbage};
+use redis_module::raw;
+
+use crate::ffi::{Ctx, HostString, Short, host, notified_classes};
+use crate::reaper::Reaper;
+use crate::state::{self, Caller, LATENCY_THRESHOLD};
+
+/// The exit code of a child that panicked; 255 is the host's.
+const PANICKED: i32 = 100;
+
+/// A keyspace notification to be sent.
+pub struct Note {
+    /// Database.
+    pub db: u32,
+    /// The host's class.
+    pub class: c_int,
+    /// Name.
+    pub event: &'static str,
+    /// Key.
+    pub key: Box<[u8]>,
+}
+
+/// What the adapter keeps beside the engine.
+pub struct Side {
+    /// For work that no client asked for.
+    pub detached: Ctx<'static>,
+    /// Frees what is large.
+    pub reaper: Reaper,
+    /// Notifications to be sent once the engine is free.
+    pub notes: Vec<Note>,
+}
+
+/// The host during one piece of work.
+pub struct Link<'a> {
+    side: &'a mut Side,
+    caller: Option<Caller<'a>>,
+    /// Where in the arguments the next key probably stands.
+    next: usize,
+}
+
+impl<'a> Link<'a> {
+    /// During a command.
+    #[inline]
+    pub fn of_command(side: &'a mut Side, caller: Caller<'a>) -> Self {
+        Link {
+            side,
+            caller: Some(caller),
+            next: 1,
+        }
+    }
+
+    /// Outside of commands.
+    pub fn detached(side: &'a mut Side) -> Self {
+        Link {
+            side,
+            caller: None,
+            next: 0,
+        }
+    }
+
+    /// A context in which `db` is selected. A client's context keeps its
+    /// database, so another is used for another.
+    #[inline]
+    fn ctx_at(&self, db: u32) -> Ctx<'a> {
+        match &self.caller {
+            Some(caller) if caller.db == db => caller.ctx,
+            _ => {
+                self.side.detached.select(db);
+                self.side.detached
+            }
+        }
+    }
+
+    fn ctx(&self) -> Ctx<'a> {
+        self.caller
+            .as_ref()
+            .map_or(self.side.detached, |caller| caller.ctx)
+    }
+
+    /// The argument that is `key` itself, if one is. Keys come in the order
+    /// of arguments, so the search goes on where it ended.
+    #[inline]
+    fn argument(&mut self, key: &[u8]) -> Option<*mut raw::RedisModuleString> {
+        let caller = self.caller.as_ref()?;
+        let n = caller.args.len();
+        let mut at = self.next;
+        for _ in 0..n {
+            if at >= n {
+                at = 0;
+            }
+            if std::ptr::eq(caller.args[at], key) {
+                self.next = at + 1;
+                return caller.argv.get(at).copied();
+            }
+            at += 1;
+        }
+        None
+    }
+}
+
+fn class_of(class: EventClass) -> c_int {
+    (match class {
+        EventClass::Generic => raw::REDISMODULE_NOTIFY_GENERIC,
+        EventClass::String => raw::REDISMODULE_NOTIFY_STRING,
+        EventClass::List => raw::REDISMODULE_NOTIFY_LIST,
+        EventClass::Set => raw::REDISMODULE_NOTIFY_SET,
+        EventClass::Hash => raw::REDISMODULE_NOTIFY_HASH,
+        EventClass::Zset => raw::REDISMODULE_NOTIFY_ZSET,
+        EventClass::Expired => raw::REDISMODULE_NOTIFY_EXPIRED,
+    }) as c_int
+}
+
+impl Host for Link<'_> {
+    fn log(&mut self, level: Level, line: &str) {
+        self.side.detached.log(level, line);
+    }
+
+    #[inline]
+    fn key_event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]) {
+        let ctx = self.ctx_at(db);
+        match self.argument(key) {
+            // SAFETY: the arguments live as long as the command runs.
+            Some(name) => unsafe { ctx.signal_modified(name) },
+            None => {
+                let name = HostString::new(key);
+                // SAFETY: `name` lives until the end of the block.
+                unsafe { ctx.signal_modified(name.as_ptr()) }
+            }
+        }
+        let class = class_of(class);
+        if notified_classes() & class != 0 {
+            self.side.notes.push(Note {
+                db,
+                class,
+                event,
+                key: key.into(),
+            });
+        }
+    }
+
+    /// WATCHers aren't failed one by one: the host can't be asked which keys
+    /// are watched, and naming every key of a database would stall it.
+    fn flushed(&mut self, _db: Option<u32>) {}
+
+    /// Nobody waits for durable keys yet.
+    fn key_ready(&mut self, _db: u32, _key: &[u8]) {}
+
+    fn discard(&mut self, garbage: Garbage) {
+        self.side.reaper.take(garbage);
+    }
+
+    fn can_fork(&mut self) -> bool {
+        let not_now = raw::REDISMODULE_CTX_FLAGS_ACTIVE_CHILD
+            | raw::REDISMODULE_CTX_FLAGS_IS_CHILD
+            | raw::REDISMODULE_CTX_FLAGS_MULTI
+            | raw::REDISMODULE_CTX_FLAGS_LUA;
+        self.ctx().flags() & not_now == 0
+    }
+
+    fn fork(&mut self, work: &mut dyn FnMut(&mut dyn FnMut(f64)) -> i32) -> Result<i32, String> {
+        // SAFETY: a callback of the right type that needs no data.
+        match unsafe { host!(RedisModule_Fork(Some(child_ended), null_mut())) } {
+            -1 => Err(format!("fork: {}", std::io::Error::last_os_error())),
+            0 => {
+                // Nobody needs a child whose server is gone.
+                #[cfg(target_os = "linux")]
+                // SAFETY: takes a signal's number and changes this process only.
+                unsafe {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                }
+                let mut last: Option<Instant> = None;
+                let mut beat = |progress: f64| {
+                    // The host reads the memory maps for it, and its pipe may be full.
+                    if last.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+                        last = Some(Instant::now());
+                        // SAFETY: this is the forked child.
+                        unsafe { host!(RedisModule_SendChildHeartbeat(progress)) }
+                    }
+                };
+                let code = catch_unwind(AssertUnwindSafe(|| work(&mut beat))).unwrap_or(PANICKED);
+                // SAFETY: ends the forked child without a word to the parent's memory.
+                unsafe {
+                    host!(RedisModule_ExitFromChild(code));
+                    libc::_exit(code)
+                }
+            }
+            pid => Ok(pid),
+        }
+    }
+
+    fn kill_child(&mut self, pid: i32) {
+        // SAFETY: the host ignores a pid that isn't its module child.
+        unsafe {
+            host!(RedisModule_KillForkChild(pid));
+        }
+    }
+
+    fn latency(&mut self, event: &'static str, ms: u64) {
+        let threshold = LATENCY_THRESHOLD.load(Ordering::Relaxed);
+        if threshold > 0 && ms >= threshold {
+            // SAFETY: the host copies the name.
+            unsafe {
+                host!(RedisModule_LatencyAddSample(
+                    Short::new(event).as_ptr(),
+                    ms as _
+                ))
+            }
+        }
+    }
+}
+
+/// The host's word on the child's end.
+extern "C" fn child_ended(code: c_int, signal: c_int, _: *mut c_void) {
+    let end = if signal != 0 {
+        ChildEnd::Killed(signal)
+    } else {
+        ChildEnd::Exited(code)
+    };
+    crate::guarded((), || {
+        state::with(None, |engine, host| engine.child_done(host, end));
+    });
+}
