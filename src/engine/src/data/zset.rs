@@ -57,17 +57,17 @@ impl Item for Scored {
 impl SortedSet {
     /// Builds a set from members in rank order; `None` unless they ascend
     /// strictly, no score is NaN and no member comes twice.
-    pub fn from_sorted<M: AsRef<[u8]>>(
+    pub fn from_sorted<M: AsRef<[u8]> + Into<Box<[u8]>>>(
         seed: HashKey,
         entries: impl IntoIterator<Item = (f64, M)>,
     ) -> Option<Self> {
         let mut scores = Table::new(seed);
         let mut twice = false;
         let order = OrderTree::from_sorted(entries.into_iter().map(|(score, member)| {
-            let member = member.as_ref();
-            let hash = scores.hash(member);
-            twice |= scores.insert(hash, Scored::new(score, member)).is_some();
-            (score, Box::<[u8]>::from(member))
+            let hash = scores.hash(member.as_ref());
+            let scored = Scored::new(score, member.as_ref());
+            twice |= scores.insert(hash, scored).is_some();
+            (score, member)
         }))?;
         (!twice).then_some(SortedSet { scores, order })
     }

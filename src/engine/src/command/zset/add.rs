@@ -107,7 +107,7 @@ impl Options {
     fn allow(self, old: Option<f64>, new: f64) -> bool {
         match old {
             None => !self.xx,
-            Some(old) => !self.nx && !(self.gt && new <= old) && !(self.lt && new >= old),
+            Some(old) => !(self.nx || (self.gt && new <= old) || (self.lt && new >= old)),
         }
     }
 }
@@ -137,7 +137,7 @@ fn zadd(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
             "ERR XX and NX options at the same time are not compatible",
         ));
     }
-    if (gt && nx) || (lt && nx) || (gt && lt) {
+    if (nx && (gt || lt)) || (gt && lt) {
         return Err(CommandError::text(
             "ERR GT, LT, and/or NX options at the same time are not compatible",
         ));

@@ -1,5 +1,6 @@
 //! Walking a sorted set in steps.
 
+use super::super::key::scan::cursor;
 use super::super::reply::Reply;
 use super::super::spec::R;
 use super::super::{CommandError, Cx, Group, KeyAccess, KeySpec, Spec, args};
@@ -41,7 +42,7 @@ pub static SPECS: &[Spec] = &[Spec {
 }];
 
 fn zscan(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
-    let cursor = cursor(argv[2]).ok_or(CommandError::text("ERR invalid cursor"))?;
+    let cursor = cursor(argv[2])?;
     let Some(entry) = cx.ks.read(argv[1], Kind::Zset)? else {
         cx.reply.array(2);
         cx.reply.bulk(b"0");
@@ -105,20 +106,4 @@ fn zscan(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
 fn put(reply: &mut dyn Reply, member: &[u8], score: f64) {
     reply.bulk(member);
     reply.bulk(number::format_f64(score, &mut [0; 32]));
-}
-
-/// A cursor as `strtoul` reads it.
-fn cursor(text: &[u8]) -> Option<u64> {
-    let text = text.split(|b| *b == 0).next().unwrap_or_default();
-    let (negative, digits) = match text {
-        [] => return Some(0),
-        [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let n: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    Some(if negative { n.wrapping_neg() } else { n })
 }

@@ -380,3 +380,29 @@ fn only_large_sets_know_minus_zero() {
         assert_eq!(bench.run("ZADD z CH 0 a"), "0");
     }
 }
+
+#[test]
+fn plain_sets_count_as_scores_of_one() {
+    for max in [0, 128] {
+        let mut bench = bench(128);
+        bench.limits.set_max_listpack_entries = max;
+        for (line, want) in [
+            ("SADD s a b", "2"),
+            ("ZADD z 5 b 6 c", "2"),
+            ("ZUNION 2 z s WITHSCORES", "[\"a\" 1 \"b\" 6 \"c\" 6]"),
+            ("ZINTER 2 s z WEIGHTS 2 1 WITHSCORES", "[\"b\" 7]"),
+            ("ZDIFF 2 z s", "[\"c\"]"),
+            ("ZDIFFSTORE d 2 s z", "1"),
+            ("TYPE d", "zset"),
+            ("ZINTERCARD 2 s z", "1"),
+            ("SET str v", "OK"),
+            (
+                "ZUNION 2 s str FOO",
+                "-WRONGTYPE Operation against a key holding the wrong kind of value",
+            ),
+        ] {
+            assert_eq!(bench.run(line), want, "{line}");
+        }
+        check_replay(&bench);
+    }
+}

@@ -103,7 +103,8 @@ fn a_walk_backwards_meets_every_rank() {
 #[test]
 fn a_large_set_is_built_only_from_sorted_members() {
     let build = |entries: &[(f64, &str)]| {
-        let set = SortedSet::from_sorted(seed(), entries.iter().copied())?;
+        let entries = entries.iter().map(|(s, m)| (*s, m.as_bytes()));
+        let set = SortedSet::from_sorted(seed(), entries)?;
         Some(set.iter_from(0).map(|(s, _)| s).collect::<Vec<_>>())
     };
     assert_eq!(build(&[]), Some(vec![]));
