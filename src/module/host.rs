@@ -6,7 +6,9 @@ use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use persist_engine::host::{ChildEnd, Host, Level};
+use persist_engine::data::entry::Entry;
+use persist_engine::data::table::Table;
+use persist_engine::host::{ChildEnd, ChildWork, Host, Level};
 use persist_engine::keyspace::keys::{EventClass, Garbage};
 use redis_module::raw;
 
@@ -16,6 +18,10 @@ use crate::state::{self, Caller, LATENCY_THRESHOLD};
 
 /// The exit code of a child that panicked; 255 is the host's.
 const PANICKED: i32 = 100;
+
+/// Keys of a flushed database that watchers are told of: naming one takes
+/// about 0.1 us, so this is about a millisecond.
+const SIGNALLED_KEYS: usize = 10_000;
 
 /// A keyspace notification to be sent.
 pub struct Note {
@@ -147,9 +153,16 @@ impl Host for Link<'_> {
         }
     }
 
-    /// WATCHers aren't failed one by one: the host can't be asked which keys
-    /// are watched, and naming every key of a database would stall it.
-    fn flushed(&mut self, _db: Option<u32>) {}
+    /// The host can't be asked which keys are watched, so every key is named
+    /// to it, up to a number that doesn't stall the event loop.
+    fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
+        let ctx = self.ctx_at(db);
+        for entry in before.iter().chain(after.iter()).take(SIGNALLED_KEYS) {
+            let name = HostString::new(entry.key());
+            // SAFETY: `name` lives until the end of the block.
+            unsafe { ctx.signal_modified(name.as_ptr()) }
+        }
+    }
 
     /// Nobody waits for durable keys yet.
     fn key_ready(&mut self, _db: u32, _key: &[u8]) {}
@@ -166,7 +179,7 @@ impl Host for Link<'_> {
         self.ctx().flags() & not_now == 0
     }
 
-    fn fork(&mut self, work: &mut dyn FnMut(&mut dyn FnMut(f64)) -> i32) -> Result<i32, String> {
+    fn fork(&mut self, work: ChildWork<'_>) -> Result<i32, String> {
         // SAFETY: a callback of the right type that needs no data.
         match unsafe { host!(RedisModule_Fork(Some(child_ended), null_mut())) } {
             -1 => Err(format!("fork: {}", std::io::Error::last_os_error())),

@@ -26,6 +26,7 @@ use persist_engine::base::clock::SystemClock;
 use persist_engine::base::random::SeededRandom;
 use persist_engine::engine::{Engine, Parts};
 use persist_engine::host::Level;
+use persist_engine::io::os::OsDisk;
 use redis_module::raw;
 
 use crate::executor::IoThread;
@@ -118,6 +119,7 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
         notes: Vec::new(),
     };
     let parts = Parts {
+        disk: Arc::new(OsDisk),
         executor: Box::new(IoThread::start().map_err(threads)?),
         clock: Arc::new(SystemClock::new()),
         rng: Box::new(SeededRandom::from_bytes(entropy()?)),
