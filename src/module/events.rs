@@ -8,8 +8,10 @@ use persist_engine::host::Level;
 use redis_module::raw;
 
 use crate::config;
-use crate::ffi::{Ctx, host, log};
-use crate::state::{self, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set};
+use crate::ffi::{Ctx, host};
+use crate::state::{
+    self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
+};
 
 /// In the crate's bindings this one has no definition to link with.
 const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
@@ -125,7 +127,7 @@ extern "C" fn on_loading(
 }
 
 extern "C" fn on_role(
-    _: *mut raw::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     what: u64,
     _: *mut c_void,
@@ -133,8 +135,8 @@ extern "C" fn on_role(
     let replica = what == raw::REDISMODULE_EVENT_REPLROLECHANGED_NOW_REPLICA;
     set(&REPLICA, replica);
     if replica {
-        crate::guarded((), || {
-            log(
+        on_server(ctx, |ctx| {
+            ctx.log(
                 Level::Warning,
                 "this server is a replica now: PERSIST data commands are refused, since durable keys aren't replicated",
             );
@@ -143,14 +145,14 @@ extern "C" fn on_role(
 }
 
 extern "C" fn on_replica(
-    _: *mut raw::RedisModuleCtx,
+    ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     what: u64,
     _: *mut c_void,
 ) {
     if what == raw::REDISMODULE_SUBEVENT_REPLICA_CHANGE_ONLINE {
-        crate::guarded((), || {
-            log(
+        on_server(ctx, |ctx| {
+            ctx.log(
                 Level::Warning,
                 "a replica is online; durable keys aren't replicated, it will not have them",
             );
@@ -196,6 +198,7 @@ extern "C" fn on_shutdown(
     _: *mut c_void,
 ) {
     on_server(ctx, |_| {
+        set(&ENDING, true);
         state::with(None, |engine, host| engine.shutdown(host));
     });
 }
@@ -210,13 +213,13 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
     LATENCY_THRESHOLD.store(number(c"latency-monitor-threshold"), Ordering::Relaxed);
     // From version 8 on, both servers send replies from their I/O threads
     // right after a command, unless appendfsync says always.
-    let overtaken = major_version() >= 8
+    let overtaken = major_version(ctx) >= 8
         && number(c"io-threads") > 1
         && ctx.config(c"appendfsync").as_deref() != Some("always");
     let logging = state::with(None, |engine, _| engine.settings().appendonly).unwrap_or(true);
     let inline = overtaken && logging;
     if inline && !get(&SYNC_EACH) {
-        log(
+        ctx.log(
             Level::Notice,
             "with io-threads, this server answers before its event loop turns: every durable write is written by itself. \
              `CONFIG SET appendfsync always` is faster here and changes nothing else while appendonly is no",
@@ -225,7 +228,11 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
     set(&SYNC_EACH, inline);
 }
 
-fn major_version() -> c_int {
-    // SAFETY: takes nothing; asked only where the host has it.
-    unsafe { raw::RedisModule_GetServerVersion.map_or(0, |version| version() >> 16) }
+/// The server's own version; as a module host, Valkey says 7.2 for ever.
+fn major_version(ctx: Ctx<'_>) -> u32 {
+    [c"valkey_version", c"redis_version"]
+        .into_iter()
+        .find_map(|field| ctx.info(c"server", field))
+        .and_then(|version| version.split('.').next()?.parse().ok())
+        .unwrap_or(0)
 }

@@ -269,6 +269,20 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// A field of INFO.
+    pub fn info(self, section: &CStr, field: &CStr) -> Option<String> {
+        // SAFETY: C strings; the field's text is copied before the data is
+        // freed. A field that isn't there is null.
+        unsafe {
+            let data = host!(RedisModule_GetServerInfo(self.0, section.as_ptr()));
+            let text = host!(RedisModule_ServerInfoGetFieldC(data, field.as_ptr()));
+            let text =
+                (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned());
+            host!(RedisModule_FreeServerInfo(self.0, data));
+            text
+        }
+    }
+
     /// An error, its code in front.
     pub fn reply_error(self, text: &str) {
         let text = c_string(text);
