@@ -43,6 +43,9 @@ pub struct Side {
     pub reaper: Reaper,
     /// Notifications to be sent once the engine is free.
     pub notes: Vec<Note>,
+    /// Under `appendfsync always`: clients with a write in this pass of the
+    /// event loop, whose replies wait for its fsync.
+    pub writers: Vec<u64>,
 }
 
 /// The host during one piece of work.
@@ -70,6 +73,13 @@ impl<'a> Link<'a> {
             side,
             caller: None,
             next: 0,
+        }
+    }
+
+    /// A client's reply waits for the fsync of this pass.
+    pub fn note_writer(&mut self, id: u64) {
+        if self.side.writers.last() != Some(&id) {
+            self.side.writers.push(id);
         }
     }
 

@@ -134,6 +134,7 @@ impl Rig {
             rng: Box::new(SeededRandom::new(seed)),
             pid: 77,
             databases: 16,
+            memory: || 1 << 20,
         };
         let mut host = TestHost::default();
         let engine = Engine::open(settings, parts, &mut host)?;
