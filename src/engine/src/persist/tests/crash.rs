@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::driver::{
-    End, Life, Moment, State, Watched, any_settings, check_folder, first_seed, judge, rounds,
+    End, Life, Moment, State, Told, Watched, any_settings, check_folder, first_seed, judge, rounds,
 };
 use crate::base::random::{Random, SeededRandom};
 use crate::io::mem::{Crash, MemDisk};
@@ -49,20 +49,6 @@ fn live_and_die(seed: u64, steps: u64) {
             }
         }
         drop(told);
-    }
-}
-
-/// Prints what led to a failure.
-struct Told<'a>(String, &'a Life);
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            for step in &self.1.steps {
-                eprintln!("  {step}");
-            }
-            eprintln!("repeat with {}", self.0);
-        }
     }
 }
 

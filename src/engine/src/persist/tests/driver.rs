@@ -293,8 +293,8 @@ pub struct Life {
     settings: Settings,
     /// A BGSAVE under way: how many saves there were and the state it covers.
     saving: Option<(String, usize)>,
-    /// Units since the last pass that were answered with success.
-    refused: u64,
+    /// Whether a write was accepted since the last pass.
+    accepted: bool,
 }
 
 const POLICIES: [FsyncPolicy; 3] = [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
@@ -346,7 +346,7 @@ impl Life {
             commands: Commands::default(),
             settings,
             saving: None,
-            refused: 0,
+            accepted: false,
         };
         life.remember();
         // Before the first command there is nothing to lose.
@@ -449,7 +449,7 @@ impl Life {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 let reply = self.rig.argv(db, atomic, &args).to_string();
-                self.refused += u64::from(reply.starts_with("-MISCONF"));
+                self.accepted |= !reply.starts_with('-');
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
                 told += &format!("{}{db}:{line}; ", if atomic { "*" } else { "" });
@@ -464,16 +464,17 @@ impl Life {
         let newest = self.newest();
         let good = self.rig.pass();
         self.remember();
-        if good {
+        let accepted = std::mem::take(&mut self.accepted);
+        if good && self.log_promises() {
             let busy = self.rig.exec.in_flight_now() > 0;
             let healthy = self.rig.info("aof_last_write_status") == "ok";
-            if self.log_promises() && healthy {
-                if self.rig.engine.settings().appendfsync == FsyncPolicy::Always {
-                    self.promise.power = self.promise.power.max(newest);
-                    self.promise.kill = self.promise.kill.max(newest);
-                } else if !busy {
-                    self.promise.kill = self.promise.kill.max(newest);
-                }
+            // Even while the log is broken: whatever was accepted was.
+            let always = self.rig.engine.settings().appendfsync == FsyncPolicy::Always;
+            if always && (accepted || healthy) {
+                self.promise.power = self.promise.power.max(newest);
+            }
+            if always && (accepted || healthy) || healthy && !busy {
+                self.promise.kill = self.promise.kill.max(newest);
             }
         }
         format!("pass {good}")
@@ -573,9 +574,26 @@ impl Life {
         )
     }
 
-    /// Whether writes were refused so far.
-    pub fn refused(&self) -> u64 {
-        self.refused
+    /// Everything is well again: the disk works, jobs end, children are
+    /// possible, and time goes by.
+    pub fn calm_down(&mut self) {
+        self.faults.clear();
+        self.rig.exec.0.lock().unwrap().stalled = false;
+        self.rig.host.slot_taken = false;
+        self.rig.host.next_child = None;
+        for _ in 0..40 {
+            if let Some(end) = self.rig.host.child.take() {
+                self.rig.engine.child_done(&mut self.rig.host, end);
+            }
+            self.rig.clock.advance_ms(400);
+            let Rig { engine, host, .. } = &mut self.rig;
+            engine.tick(host);
+            self.remember();
+            self.pass();
+            self.hear_promises();
+        }
+        self.watched.take();
+        self.steps.push("calm down".into());
     }
 }
 
@@ -590,6 +608,23 @@ impl crate::testing::SharedExecutor {
     fn in_flight_now(&self) -> usize {
         use crate::persist::executor::Executor;
         self.in_flight()
+    }
+}
+
+/// Prints what led to a failure.
+pub struct Told<'a>(pub String, pub &'a Life);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for step in &self.1.steps {
+                eprintln!("  {step}");
+            }
+            for line in &self.1.rig.host.lines {
+                eprintln!("  | {line}");
+            }
+            eprintln!("repeat with {}", self.0);
+        }
     }
 }
 

@@ -3,6 +3,9 @@
 //! `ROUNDS=n` makes the random ones n times as long, `SEED=n` begins with
 //! another seed; a failure prints the seed that repeats it.
 
+mod corrupt;
 mod crash;
 mod driver;
+mod faults;
+mod model;
 mod recovery;
