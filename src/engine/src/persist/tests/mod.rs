@@ -9,3 +9,4 @@ mod driver;
 mod faults;
 mod model;
 mod recovery;
+mod stages;
