@@ -1,7 +1,7 @@
 //! The fields of `INFO persistence`, by Redis's names, and ours.
 
 use super::Persist;
-use super::flush::Health;
+use super::heal::Health;
 use crate::keyspace::Keyspace;
 
 /// Receives `(section, field, value)`.

@@ -171,9 +171,11 @@ impl Persist {
     pub fn cancel_bgsave(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
         if let Some(pid) = self.save.pid() {
             host.kill_child(pid);
+            // Nobody needs to worry about what they asked for, only about
+            // what failed before.
+            let before = self.counters.last_bgsave_ok;
             self.save_failed(host, "cancelled by BGSAVE CANCEL");
-            // Nobody needs to worry about what they asked for.
-            self.counters.last_bgsave_ok = true;
+            self.counters.last_bgsave_ok = before;
             return Ok("Background saving cancelled");
         }
         if self.save.scheduled {
@@ -251,6 +253,15 @@ impl Persist {
         self.counters.last_bgsave_ok = false;
         if let Stage::Child { temp, .. } = std::mem::take(&mut self.save.stage) {
             self.remove_later(temp);
+        }
+    }
+
+    /// Ends a background save that is under way, but for its commit.
+    pub(super) fn stop_save(&mut self, host: &mut dyn Host) {
+        self.save.scheduled = false;
+        if let Some(pid) = self.save.pid() {
+            host.kill_child(pid);
+            self.save_failed(host, "the server stops");
         }
     }
 
