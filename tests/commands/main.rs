@@ -5,6 +5,7 @@
 
 mod argv;
 mod differential;
+mod together;
 
 use argv::Family;
 use differential::Differential;
