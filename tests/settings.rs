@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use persist_tools::contents;
 use persist_tools::raw::Resp;
-use persist_tools::server::{Builder, Server, module_path};
+use persist_tools::server::{Builder, Server, module_path, server_binary};
 
 /// Name, default, another good value and how CONFIG GET shows it, and bad values.
 type Row = (
@@ -305,11 +305,12 @@ fn a_module_loads_with_settings_at_run_time() {
 /// Runs a server as another user than root, for whom nothing is unwritable.
 fn as_nobody(dir: &Path) -> PathBuf {
     let script = dir.join("as-nobody");
-    fs::write(
-        &script,
-        "#!/bin/sh\nif [ \"$(id -u)\" = 0 ]; then exec setpriv --reuid=65534 --clear-groups redis-server \"$@\"; fi\nexec redis-server \"$@\"\n",
-    )
-    .unwrap();
+    let server = server_binary();
+    let server = server.display();
+    let text = format!(
+        "#!/bin/sh\nif [ \"$(id -u)\" = 0 ]; then\n    exec setpriv --reuid=65534 --clear-groups {server} \"$@\"\nfi\nexec {server} \"$@\"\n"
+    );
+    fs::write(&script, text).unwrap();
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     script
 }
