@@ -120,6 +120,18 @@ pub struct Loader<'a> {
     pub fresh: (HistoryId, Seed),
 }
 
+/// The last sequence number that can stand before this incr file: marks in it
+/// count its own groups, too, which nobody must look for in the file before.
+fn before_next(file: Option<&IncrFile>, image: Option<&(Vec<u8>, PathBuf)>) -> u64 {
+    let first = file.and_then(|file| file.start).map(|start| start.first);
+    let first = first.or_else(|| {
+        let (bytes, _) = image?;
+        let group = GroupScanner::new(bytes, ScanStart::default()).next()?;
+        Some(group.header.first_seq)
+    });
+    first.map_or(u64::MAX, |first| first.saturating_sub(1))
+}
+
 /// An incr file that was judged: how much of it counts.
 struct Judged {
     path: PathBuf,
@@ -360,14 +372,19 @@ impl Loader<'_> {
             .map(|(b, _)| highest_mark(b, Some(manifest.history)))
             .collect();
         let count = manifest.incrs.len();
-        for (i, (file, (bytes, path))) in manifest.incrs.iter().zip(images).enumerate() {
+        for (i, file) in manifest.incrs.iter().enumerate() {
+            let Some((bytes, path)) = images.get_mut(i) else {
+                continue;
+            };
+            let (bytes, path) = (std::mem::take(bytes), path.clone());
             let later = marks
                 .get(i + 1..)
                 .unwrap_or_default()
                 .iter()
                 .copied()
                 .max()
-                .unwrap_or(0);
+                .unwrap_or(0)
+                .min(before_next(manifest.incrs.get(i + 1), images.get(i + 1)));
             let judged = self.judge(
                 file,
                 bytes,
@@ -426,7 +443,8 @@ impl Loader<'_> {
             history: Some(file.history),
             first_seq: Some(due.0),
             prev_crc: file.start.map(|s| s.prev_crc).or(due.1),
-            durable: later.max(file.end.map_or(0, |end| end.last)),
+            // Closing a file makes it durable up to its end, and no further.
+            durable: file.end.map_or(later, |end| end.last),
         };
         // Bytes behind the end that the manifest gives were given up on.
         let counts = match file.end {
