@@ -249,6 +249,12 @@ fn a_stock_server_loads_the_log_and_holds_the_same() {
         host.log()
     );
     assert_eq!(host.words("EXISTS gone:base").unwrap(), Resp::Int(0));
+    // So do we, of course, and more than once.
+    for _ in 0..2 {
+        server.restart().unwrap();
+        let again = contents::read(server.port(), "PERSIST.", 16).unwrap();
+        contents::same("before and after a start", &ours, &again, 0).unwrap();
+    }
 }
 
 /// As long as the base isn't there, two incr files are in force; a copy taken then is as good.
