@@ -1,6 +1,6 @@
 //! The host as the engine sees it.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use persist_engine::data::entry::Entry;
 use persist_engine::data::table::Table;
-use persist_engine::host::{ChildEnd, ChildWork, Host, Level};
+use persist_engine::host::{ChildEnd, ChildMemory, ChildWork, Host, Level};
 use persist_engine::keyspace::keys::{EventClass, Garbage};
 use redis_module::raw;
 
@@ -217,6 +217,20 @@ impl Host for Link<'_> {
                 }
             }
             pid => Ok(pid),
+        }
+    }
+
+    fn child_memory(&mut self) -> ChildMemory {
+        let ctx = self.ctx();
+        let read = |field: &CStr| {
+            let text = ctx.info(c"persistence", field);
+            text.and_then(|text| text.parse().ok()).unwrap_or(0)
+        };
+        ChildMemory {
+            last: read(c"module_fork_last_cow_size"),
+            current: read(c"current_cow_size"),
+            peak: read(c"current_cow_peak"),
+            age_secs: read(c"current_cow_size_age"),
         }
     }
 

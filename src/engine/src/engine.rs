@@ -326,8 +326,9 @@ impl Engine {
 
     /// PERSIST.INFO: calls `field(section, name, value)` for each field, the
     /// sections in order.
-    pub fn info(&mut self, field: &mut dyn FnMut(&'static str, &str, &str)) {
-        self.persist.info(&self.space, self.child_progress, field);
+    pub fn info(&mut self, host: &mut dyn Host, field: &mut dyn FnMut(&'static str, &str, &str)) {
+        self.persist
+            .info(host, &self.space, self.child_progress, field);
     }
 
     /// How far the child has come (0 to 1), as the adapter hears of it.

@@ -391,6 +391,8 @@ impl Persist {
         c.last_rewrite_ok = true;
         c.rewrites += 1;
         c.rewrite_failures = 0;
+        // The host knows it only once the child is gone.
+        c.rewrite_cow_bytes = host.child_memory().last;
         c.last_rewrite_secs = Some(self.clock.now_ms().saturating_sub(since_ms) / 1000);
         self.counters.rewrite_base_size = self.log_size();
         host.log(
