@@ -359,6 +359,21 @@ impl Loader<'_> {
             .iter()
             .map(|(b, _)| highest_mark(b, Some(manifest.history)))
             .collect();
+        // Where each file ends at most: before the first effect of the next.
+        let firsts = manifest.incrs.iter().zip(&images).map(|(file, (b, _))| {
+            let first_group = || {
+                let first = GroupScanner::new(b, ScanStart::default()).next();
+                first.map(|group| group.header.first_seq)
+            };
+            file.start.map(|start| start.first).or_else(first_group)
+        });
+        let mut ends: Vec<u64> = Vec::new();
+        let mut next = None;
+        for first in firsts.rev() {
+            ends.push(next.map_or(u64::MAX, |first: u64| first.saturating_sub(1)));
+            next = first.or(next);
+        }
+        ends.reverse();
         let count = manifest.incrs.len();
         for (i, (file, (bytes, path))) in manifest.incrs.iter().zip(images).enumerate() {
             let later = marks
@@ -368,6 +383,8 @@ impl Loader<'_> {
                 .copied()
                 .max()
                 .unwrap_or(0);
+            // A mark may stand for what is in the files after this one.
+            let later = later.min(ends.get(i).copied().unwrap_or(u64::MAX));
             let judged = self.judge(
                 file,
                 bytes,
@@ -426,7 +443,7 @@ impl Loader<'_> {
             history: Some(file.history),
             first_seq: Some(due.0),
             prev_crc: file.start.map(|s| s.prev_crc).or(due.1),
-            durable: later.max(file.end.map_or(0, |end| end.last)),
+            durable: file.end.map_or(later, |end| end.last),
         };
         // Bytes behind the end that the manifest gives were given up on.
         let counts = match file.end {
@@ -644,8 +661,7 @@ pub fn carry_out(
             }
             Repair::SetAside(path) => set_aside(disk, files, path, stamp)?,
             Repair::SetLogAside => {
-                disk.create_dir(&files.quarantine)
-                    .on("create", &files.quarantine)?;
+                make_quarantine(disk, files)?;
                 let name = format!("log-{stamp}");
                 let to = files.quarantine.join(name);
                 disk.rename(&files.log_dir, &to)
@@ -668,9 +684,15 @@ fn quarantine_name(path: &Path, stamp: u64, more: &str) -> String {
     format!("{name}.{stamp}{more}")
 }
 
+/// The folder's own name is durable before anything is moved into it.
+fn make_quarantine(disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
+    let path = &files.quarantine;
+    disk.create_dir(path).on("create", path)?;
+    disk.sync_dir(&files.dir).on("fsync", &files.dir)
+}
+
 fn set_aside(disk: &dyn Disk, files: &Files, path: &Path, stamp: u64) -> Result<(), DiskError> {
-    disk.create_dir(&files.quarantine)
-        .on("create", &files.quarantine)?;
+    make_quarantine(disk, files)?;
     let to = files.quarantine.join(quarantine_name(path, stamp, ""));
     disk.rename(path, &to).on("rename", path)?;
     disk.sync_dir(&files.quarantine)
@@ -683,8 +705,7 @@ fn set_aside(disk: &dyn Disk, files: &Files, path: &Path, stamp: u64) -> Result<
 /// before anything is appended anywhere: a group must never stand behind
 /// bytes that a later start could take for damage.
 fn cut(disk: &dyn Disk, files: &Files, path: &Path, at: u64, stamp: u64) -> Result<(), DiskError> {
-    disk.create_dir(&files.quarantine)
-        .on("create", &files.quarantine)?;
+    make_quarantine(disk, files)?;
     let bytes = read_file(disk, path)?;
     let tail = bytes.get(at as usize..).unwrap_or_default();
     let kept = files
