@@ -10,6 +10,7 @@
 //! | rename of a manifest | names and bytes of all that it lists (an open incr file: its name, and one fsync), and the name of its folder |
 //! | a byte into an incr file | its name, and a manifest in force, durable, that lists it |
 //! | unlink of a log's file | a manifest in force, durable, that does not list it as base or incr |
+//! | fsync of a folder out of which something was moved | its new name |
 //! | cutting an incr file | whatever stands in quarantine |
 //! | a reply under `always` | all bytes of all incr files |
 //! | a reply, by the test's own [`Rule`] | what the rule says |
@@ -48,6 +49,8 @@ pub struct Order {
     files: BTreeMap<String, Content>,
     /// Names that aren't durable, by folder, and since when.
     names: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Moves from one folder to another: the old folder, and the new path.
+    moves: Vec<(String, String)>,
     problems: BTreeSet<String>,
 }
 
@@ -256,6 +259,16 @@ impl Order {
                     }
                 }
             }
+            "fsync" => {
+                let lost = self.moves.iter().any(|(from, to)| {
+                    let (dir, _) = split(to);
+                    let new_dir = self.is_pending(&dir) && split(&dir).0 != call.path;
+                    *from == call.path && (self.is_pending(to) || new_dir)
+                });
+                if lost {
+                    self.problem("an old name is given up before the new one is durable".into());
+                }
+            }
             "unlink" if is_log_file(&call.path) => {
                 let (_, name) = split(&call.path);
                 if let Some((path, text)) = self.manifest() {
@@ -404,6 +417,9 @@ impl Order {
                     }
                     self.touch_name(from, call.end);
                     self.touch_name(to, call.end);
+                    if split(from).0 != split(to).0 {
+                        self.moves.push((split(from).0, to.to_owned()));
+                    }
                 }
             }
             "link" => {
