@@ -5,9 +5,11 @@ pub mod contents;
 pub mod generate;
 pub mod journal;
 pub mod load;
+pub mod order;
 pub mod preload;
 pub mod raw;
 pub mod server;
+pub mod traffic;
 
 use std::fmt;
 
