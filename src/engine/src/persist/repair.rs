@@ -24,6 +24,21 @@ pub enum Repair {
     Remove(PathBuf),
 }
 
+/// Makes durable what was found: a process that was killed between a rename
+/// and its fsync leaves names that a power failure takes back, and what they
+/// replace must not be gone by then.
+///
+/// # Errors
+/// The disk's.
+pub fn settle_names(disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
+    for dir in [&files.dir, &files.log_dir] {
+        if disk.exists(dir).on("stat", dir)? {
+            disk.sync_dir(dir).on("fsync", dir)?;
+        }
+    }
+    Ok(())
+}
+
 /// Carries out what recovery calls for; each step is durable before the next.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use super::flush::Timings;
 use super::heal::Health;
 use super::load::{LoadError, Loader, Recovered, Source};
 use super::log::{Log, LogFile};
-use super::repair::{Repair, carry_out};
+use super::repair::{Repair, carry_out, settle_names};
 use super::save::write_temp;
 use super::{Counters, Persist, dump};
 use crate::base::clock::Clock;
@@ -87,6 +87,7 @@ impl Persist {
             host.log(Level::Warning, remark);
         }
         let now = clock.now_ms();
+        settle_names(&*disk, &files)?;
         carry_out(&*disk, &files, &recovered.repairs, now)?;
         let Recovered {
             space,
@@ -157,12 +158,6 @@ impl Persist {
             temp_number: 0,
             poisoned: false,
         };
-        if snapshot_seq.is_some() {
-            // A kill may have come between its rename and this; INFO will say
-            // that it is saved.
-            let dir = &persist.files.dir;
-            persist.disk.sync_dir(dir).on("fsync", dir)?;
-        }
         let emptied = persist.close_files(&open_files)?;
         if persist.settings.appendonly {
             persist.open_log(&space, source, last_crc)?;

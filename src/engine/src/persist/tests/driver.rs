@@ -216,7 +216,7 @@ impl Commands {
             16 => format!("RENAME k{k} k{}", rng.below(4)),
             17 => format!("COPY h{k} h{} REPLACE", rng.below(4)),
             18 => format!("SWAPDB {k} {}", rng.below(4)),
-            19 => format!("SET big{k} {}", "y".repeat(100 * n as usize)),
+            19 => format!("SET big{k} {}", "y".repeat(8 * n as usize)),
             20 => format!("SUNIONSTORE s{k} s0 s1 s2"),
             21 if n < 100 => "FLUSHDB".into(),
             22 => format!("INCR k{k}"),
@@ -307,7 +307,7 @@ pub fn any_settings(rng: &mut SeededRandom) -> Settings {
         aof_timestamp_enabled: rng.below(4) == 0,
         rdbcompression: rng.below(2) == 0,
         save: ["default", "", "1 1"][rng.below(3) as usize].into(),
-        auto_aof_rewrite_min_size: [20_000, 64 << 20][rng.below(2) as usize],
+        auto_aof_rewrite_min_size: [4_000, 64 << 20][rng.below(2) as usize],
         stop_writes_on_bgsave_error: false,
         no_appendfsync_on_rewrite: rng.below(4) == 0,
         ..settings(POLICIES[rng.below(3) as usize])
