@@ -1,7 +1,8 @@
 //! The fields of `INFO persistence`, by Redis's names, and ours.
 
 use super::Persist;
-use super::flush::Health;
+use super::heal::Health;
+use crate::host::{ChildMemory, Host};
 use crate::keyspace::Keyspace;
 
 /// Receives `(section, field, value)`.
@@ -17,13 +18,25 @@ fn seconds(n: Option<u64>) -> String {
 
 impl Persist {
     /// Tells all fields.
-    pub fn info(&self, space: &Keyspace, progress: f64, field: Fields<'_>) {
+    pub fn info(&self, host: &mut dyn Host, space: &Keyspace, progress: f64, field: Fields<'_>) {
         let now = self.now_ms();
         let c = &self.counters;
         let mut p = |name: &str, value: &str| field("persistence", name, value);
         let yes = |b: bool| if b { "1" } else { "0" };
         let child = self.child_is_alive();
+        let memory = if child {
+            host.child_memory()
+        } else {
+            ChildMemory::default()
+        };
         p("loading", "0");
+        // Nothing is ever loaded while clients are served.
+        p("async_loading", "0");
+        p("current_cow_peak", &memory.peak.to_string());
+        p("current_cow_size", &memory.current.to_string());
+        p("current_cow_size_age", &memory.age_secs.to_string());
+        let percent = if child { progress * 100.0 } else { 0.0 };
+        p("current_fork_perc", &format!("{percent:.2}"));
         p(
             "current_save_keys_processed",
             &if child {
@@ -54,6 +67,7 @@ impl Persist {
             &seconds(self.save.since_ms().map(|ms| now.saturating_sub(ms) / 1000)),
         );
         p("rdb_saves", &c.saves.to_string());
+        p("rdb_last_cow_size", &c.save_cow_bytes.to_string());
         p("rdb_last_load_keys_expired", &c.expired_at_load.to_string());
         p("rdb_last_load_keys_loaded", &c.loaded_keys.to_string());
         p("last_load_ms", &c.load_ms.to_string());
@@ -82,10 +96,13 @@ impl Persist {
         if let Health::Broken { error, .. } = &self.health {
             p("aof_last_write_error", &error.replace(['\r', '\n'], " "));
         }
+        p("aof_last_cow_size", &c.rewrite_cow_bytes.to_string());
         p("aof_turning_on", yes(self.is_turning_on()));
         if let Some(log) = &self.log {
             p("aof_current_size", &self.log_size().to_string());
             p("aof_base_size", &c.rewrite_base_size.to_string());
+            // As in Redis since version 7: a scheduled one says so above.
+            p("aof_pending_rewrite", "0");
             p("aof_buffer_length", &log.buffer_len().to_string());
             p(
                 "aof_pending_bio_fsync",

@@ -25,6 +25,18 @@ struct OpenGroup {
     in_multi: bool,
 }
 
+impl Default for OpenGroup {
+    fn default() -> Self {
+        OpenGroup {
+            buf: Vec::new(),
+            effects: 0,
+            single_key: true,
+            db: None,
+            in_multi: false,
+        }
+    }
+}
+
 /// A group as it goes to disk, and where the log stands after it.
 #[derive(Debug, Clone)]
 pub struct SealedGroup {
@@ -39,12 +51,25 @@ pub struct SealedGroup {
 /// A place in the log between two groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
+    /// The file's number in the manifest.
+    pub file: u64,
     /// Sequence number of the last effect before it.
     pub seq: u64,
-    /// Length of the current file up to here, in bytes.
+    /// Length of the file up to here, in bytes.
     pub len: u64,
     /// Checksum of the group before it.
     pub crc: u64,
+}
+
+impl Mark {
+    /// As the end of its file.
+    pub fn end(&self) -> IncrEnd {
+        IncrEnd {
+            last: self.seq,
+            len: self.len,
+            crc: self.crc,
+        }
+    }
 }
 
 /// The file that takes new groups.
@@ -79,13 +104,17 @@ pub struct Log {
     sealed: Mark,
     /// End of what was written.
     written: Mark,
-    /// End of what is durable.
+    /// End of what is durable; in the file before, until its end is known
+    /// durable.
     durable: Mark,
-    /// The file before, until its end is known durable: its number in the
-    /// manifest, and its end.
-    before: Option<(u64, Mark)>,
-    /// Set while the current file can't be trusted and no other is there.
-    abandoned: Option<Abandoned>,
+    /// End of what is no longer kept in memory; behind `durable` only under
+    /// `appendfsync no`.
+    forgotten: Mark,
+    /// Bytes between these two.
+    forgotten_bytes: u64,
+    /// The file of which an fsync failed: what isn't durable in it never will
+    /// be known to be.
+    distrusted: Option<u64>,
     /// How many waiting groups the attempt to heal covers.
     healing: usize,
     last_time_ms: u64,
@@ -93,13 +122,18 @@ pub struct Log {
     spare: Vec<Vec<u8>>,
 }
 
-/// What [`Log::abandon`] gave up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abandoned {
-    /// The manifest's number of the file that the durable log ends in.
-    pub file: u64,
-    /// Where in that file.
-    pub end: IncrEnd,
+/// How a log whose file failed can go on.
+pub enum Cure {
+    /// The log is good up to this place; what comes later waits in memory, to
+    /// be written to a new file.
+    NewFile {
+        /// The end of the good part.
+        end: Mark,
+        /// The file that must be synced before that is true.
+        sync: Option<LogFile>,
+    },
+    /// Something is neither in memory nor known durable: only a new base.
+    NewBase,
 }
 
 impl Log {
@@ -107,6 +141,7 @@ impl Log {
     /// `prev_crc` and the effect number `seq`, which are durable.
     pub fn new(target: LogFile, history: HistoryId, seq: u64, prev_crc: u64, time_ms: u64) -> Self {
         let mark = Mark {
+            file: target.seq,
             seq,
             len: 0,
             crc: prev_crc,
@@ -114,13 +149,7 @@ impl Log {
         Log {
             target,
             history,
-            open: OpenGroup {
-                buf: Vec::new(),
-                effects: 0,
-                single_key: true,
-                db: None,
-                in_multi: false,
-            },
+            open: OpenGroup::default(),
             waiting: VecDeque::new(),
             unsynced: VecDeque::new(),
             waiting_bytes: 0,
@@ -132,8 +161,9 @@ impl Log {
             sealed: mark,
             written: mark,
             durable: mark,
-            before: None,
-            abandoned: None,
+            forgotten: mark,
+            forgotten_bytes: 0,
+            distrusted: None,
             healing: 0,
             last_time_ms: time_ms,
             last_ts: 0,
@@ -210,6 +240,7 @@ impl Log {
         let crc = seal(&mut buf, &header).unwrap_or_default();
         let seq = self.sealed.seq + u64::from(self.open.effects);
         self.sealed = Mark {
+            file: self.target.seq,
             seq,
             len: self.sealed.len + buf.len() as u64,
             crc,
@@ -245,6 +276,7 @@ impl Log {
             self.waiting_bytes -= n;
             self.unsynced_bytes += n;
             self.written = Mark {
+                file: self.target.seq,
                 seq: group.last_seq,
                 len: self.written.len + n,
                 crc: group.crc,
@@ -254,81 +286,123 @@ impl Log {
         Ok(())
     }
 
+    /// Whether a mark in this file still means something here.
+    pub fn knows(&self, file: u64) -> bool {
+        file == self.target.seq || file == self.durable.file
+    }
+
     /// Everything up to `mark` is durable: its groups may be forgotten.
     pub fn synced(&mut self, mark: Mark) {
-        self.durable = mark;
-        if let Some((_, end)) = self.before
-            && mark.seq >= end.seq
-        {
-            self.before = None;
-            if mark.seq == end.seq {
-                self.durable.len = 0;
-            }
+        if mark.seq < self.durable.seq {
+            return;
         }
-        while let Some(group) = self.unsynced.front()
-            && group.last_seq <= mark.seq
-        {
-            let Some(group) = self.unsynced.pop_front() else {
+        // The whole of the file before: from here on the current file counts.
+        let whole = mark.file != self.target.seq && mark.seq + 1 == self.start.first;
+        self.durable = if whole { self.beginning() } else { mark };
+        self.forget_up_to(mark.seq);
+        if self.forgotten.seq <= self.durable.seq {
+            self.forgotten = self.durable;
+            self.forgotten_bytes = 0;
+        }
+    }
+
+    /// Where the current file begins.
+    fn beginning(&self) -> Mark {
+        Mark {
+            file: self.target.seq,
+            seq: self.start.first - 1,
+            len: 0,
+            crc: self.start.prev_crc,
+        }
+    }
+
+    /// Frees written groups, and says how many bytes that were.
+    fn forget_up_to(&mut self, seq: u64) -> u64 {
+        let mut bytes = 0;
+        while let Some(group) = self.unsynced.pop_front() {
+            if group.last_seq > seq {
+                self.unsynced.push_front(group);
                 break;
-            };
-            self.unsynced_bytes -= group.bytes.len() as u64;
+            }
+            bytes += group.bytes.len() as u64;
             let mut buf = group.bytes;
             if self.spare.len() < 4 && buf.capacity() <= 1 << 20 {
                 buf.clear();
                 self.spare.push(buf);
             }
         }
+        self.unsynced_bytes -= bytes;
+        bytes
     }
 
     /// Under `appendfsync no` nobody waits for an fsync: what is written
-    /// counts, and isn't kept.
+    /// isn't kept. It isn't durable for that, so no mark may say so: a start
+    /// would take a crash's tail for damage.
     pub fn forget_written(&mut self) {
-        self.synced(self.written);
+        if self.unsynced.is_empty() {
+            return;
+        }
+        self.forgotten = self.written;
+        self.forgotten_bytes += self.forget_up_to(self.written.seq);
     }
 
     /// Goes on in `target`, an empty file; gives the mark at which the old
-    /// file ends. Everything sealed was written.
-    pub fn switch(&mut self, target: LogFile) -> IncrEnd {
-        let end = IncrEnd {
-            last: self.written.seq,
-            len: self.written.len,
-            crc: self.written.crc,
-        };
+    /// file ends. Everything sealed was written. What is durable stays told
+    /// in terms of the old file until the manifest has its end.
+    pub fn switch(&mut self, target: LogFile) -> Mark {
+        let end = self.written;
         self.start = IncrStart {
-            first: self.written.seq + 1,
-            prev_crc: self.written.crc,
+            first: end.seq + 1,
+            prev_crc: end.crc,
         };
-        if self.durable.seq == self.written.seq {
-            self.durable.len = 0;
-        } else {
-            self.before = Some((self.target.seq, self.written));
-        }
         self.target = target;
-        self.sealed.len = 0;
-        self.written.len = 0;
+        self.written = self.beginning();
+        self.sealed = self.written;
         end
     }
 
-    /// Gives up on what isn't durable: the log ends at its last durable
-    /// group, files after the one with that group count no more, and
-    /// everything later waits to be written again, to another file. May be
-    /// called again until [`resume`](Self::resume).
-    pub fn abandon(&mut self) -> Abandoned {
-        let abandoned = *self.abandoned.get_or_insert_with(|| Abandoned {
-            file: self.before.take().map_or(self.target.seq, |(file, _)| file),
-            end: IncrEnd {
-                last: self.durable.seq,
-                len: self.durable.len,
-                crc: self.durable.crc,
-            },
-        });
+    /// A base holds everything before the current file.
+    pub fn based(&mut self) {
+        if self.distrusted.is_some_and(|file| file != self.target.seq) {
+            self.distrusted = None;
+        }
+        self.synced(self.beginning());
+    }
+
+    /// An fsync of this file failed: a later success proves nothing.
+    pub fn distrust(&mut self, file: u64) {
+        self.distrusted = Some(file);
+    }
+
+    /// Whether only a new base can make the log whole again.
+    pub fn needs_base(&self) -> bool {
+        self.forgotten.seq > self.durable.seq
+            && (self.distrusted.is_some() || self.forgotten.file != self.target.seq)
+    }
+
+    /// Gives up on what isn't durable: it waits to be written again, to
+    /// another file. May be called again until [`resume`](Self::resume).
+    pub fn abandon(&mut self) -> Cure {
+        if self.needs_base() {
+            return Cure::NewBase;
+        }
         while let Some(group) = self.unsynced.pop_back() {
             self.waiting_bytes += group.bytes.len() as u64;
             self.waiting.push_front(group);
         }
         self.unsynced_bytes = 0;
         self.healing = self.waiting.len();
-        abandoned
+        if self.forgotten.seq > self.durable.seq {
+            Cure::NewFile {
+                end: self.forgotten,
+                sync: Some(self.target.clone()),
+            }
+        } else {
+            Cure::NewFile {
+                end: self.durable,
+                sync: None,
+            }
+        }
     }
 
     /// The groups that waited at the last [`abandon`](Self::abandon).
@@ -337,44 +411,50 @@ impl Log {
     }
 
     /// Goes on in `target`, in which the groups that waited at the last
-    /// [`abandon`](Self::abandon) stand, durably.
-    pub fn resume(&mut self, target: LogFile) {
-        let Some(abandoned) = self.abandoned.take() else {
-            return;
-        };
-        self.start = IncrStart {
-            first: abandoned.end.last + 1,
-            prev_crc: abandoned.end.crc,
-        };
+    /// [`abandon`](Self::abandon) stand, durably, after `end`.
+    pub fn resume(&mut self, target: LogFile, end: Mark) {
         self.target = target;
-        let mut mark = Mark {
-            seq: abandoned.end.last,
-            len: 0,
-            crc: abandoned.end.crc,
+        self.start = IncrStart {
+            first: end.seq + 1,
+            prev_crc: end.crc,
         };
+        let mut mark = self.beginning();
         for group in self.waiting.drain(..self.healing.min(self.waiting.len())) {
             let n = group.bytes.len() as u64;
             self.waiting_bytes -= n;
-            mark = Mark {
-                seq: group.last_seq,
-                len: mark.len + n,
-                crc: group.crc,
-            };
+            mark.seq = group.last_seq;
+            mark.len += n;
+            mark.crc = group.crc;
         }
         self.healing = 0;
-        self.durable = mark;
-        self.written = mark;
+        self.distrusted = None;
+        (self.durable, self.written, self.forgotten) = (mark, mark, mark);
+        self.forgotten_bytes = 0;
+        self.sealed.file = mark.file;
         self.sealed.len = mark.len + self.waiting_bytes;
+    }
+
+    /// A base that is being made covers all that is sealed: the log goes on
+    /// from there in `target`, an empty file. Until the base is in force
+    /// nothing of this is durable, nor may anything be written.
+    pub fn restart(&mut self, target: LogFile) {
+        self.waiting.clear();
+        self.unsynced.clear();
+        (self.waiting_bytes, self.unsynced_bytes) = (0, 0);
+        self.written = self.sealed;
+        self.forgotten = self.sealed;
+        self.switch(target);
+    }
+
+    /// A write handler left its effects half told: none of this pass may be
+    /// replayed.
+    pub fn discard_open(&mut self) {
+        self.open = OpenGroup::default();
     }
 
     /// Where the current file began.
     pub fn start(&self) -> IncrStart {
         self.start
-    }
-
-    /// End of what was sealed.
-    pub fn sealed(&self) -> Mark {
-        self.sealed
     }
 
     /// End of what was written.
@@ -399,7 +479,7 @@ impl Log {
 
     /// Whether there is anything written that isn't durable.
     pub fn has_unsynced(&self) -> bool {
-        !self.unsynced.is_empty()
+        self.written.seq > self.durable.seq
     }
 
     /// Bytes that wait to be written.
@@ -409,6 +489,6 @@ impl Log {
 
     /// Bytes that a power failure would take.
     pub fn at_risk_bytes(&self) -> u64 {
-        self.waiting_bytes + self.unsynced_bytes + self.open.buf.len() as u64
+        self.waiting_bytes + self.unsynced_bytes + self.forgotten_bytes + self.open.buf.len() as u64
     }
 }

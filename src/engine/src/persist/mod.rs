@@ -7,24 +7,32 @@
 //! under way the event loop writes nothing to it, so there is one writer at
 //! any moment.
 //!
-//! - [`load`]: which files win at start, and reading them.
+//! - [`load`]: which files win at start, and reading them; [`verify`]: whether
+//!   the log is whole; [`repair`]: what a crash left is tidied up.
+//! - [`start`]: from what was found to a running log.
 //! - [`log`]: effects become groups, groups become durable.
-//! - [`flush`]: when to write and sync, and what to do when that fails.
+//! - [`flush`]: when to write and sync. [`heal`]: when that fails.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
+//! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
 
+pub mod commit;
 pub mod dump;
 pub mod executor;
 pub mod files;
 pub mod flush;
+pub mod heal;
 pub mod info;
 pub mod load;
 pub mod log;
+pub mod repair;
 pub mod replay;
 pub mod restore;
 pub mod rewrite;
 pub mod save;
 pub mod start;
+pub mod turn;
+pub mod verify;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,44 +41,48 @@ use crate::base::clock::Clock;
 use crate::base::hash::Seed;
 use crate::command::CommandError;
 use crate::format::HistoryId;
-use crate::format::manifest::Manifest;
-use crate::host::{ChildEnd, Host, Level};
+use crate::format::manifest::{Manifest, ReplacedFile};
+use crate::host::{ChildEnd, Host, JobPanicked, Level};
 use crate::io::{Disk, DiskError};
 use crate::keyspace::Keyspace;
 use crate::settings::Settings;
+use commit::JobError;
 use executor::Executor;
 use files::Files;
-use flush::{Health, Timings};
+use flush::Timings;
+use heal::{HealError, Health};
 use log::{Log, LogFile, Mark};
 use rewrite::Rewrite;
 use save::Save;
+use turn::Closing;
 
 /// What a finished job tells.
 pub enum JobEnd {
-    /// The log file with this number is durable up to the mark.
+    /// The log is durable up to the mark.
     Synced {
-        /// The file's number in the manifest.
-        file: u64,
         /// How far.
         mark: Mark,
         /// How long the fsync took, in us.
         took_us: u64,
-        /// Whether it worked.
-        result: Result<(), DiskError>,
+        /// Whether it worked, and the manifest that came into force with it.
+        result: Result<Option<Box<Manifest>>, DiskError>,
     },
     /// The manifest names the incr file of a coming rewrite.
-    IncrReady(Result<LogFile, DiskError>),
+    IncrReady(Result<(LogFile, Box<Manifest>), JobError>),
     /// The new base is in force.
     BaseCommitted {
         /// Its length in bytes.
         len: u64,
         /// The manifest in force now.
-        result: Result<Box<Manifest>, DiskError>,
+        result: Result<Box<Manifest>, JobError>,
     },
     /// The snapshot is in place.
     SnapshotCommitted(Result<(), DiskError>),
-    /// Abandoned groups stand in a new file, and the manifest says so.
-    Healed(Result<(LogFile, Box<Manifest>), DiskError>),
+    /// Abandoned groups stand in a new file, after the mark, and the manifest
+    /// says so.
+    Healed(Result<(LogFile, Box<Manifest>, Mark), HealError>),
+    /// The manifest says where the log that was turned off ends.
+    Closed(Result<(), DiskError>),
     /// Something was tidied up; nothing depends on it.
     Tidied,
 }
@@ -92,9 +104,19 @@ pub struct Persist {
     pub seed: Seed,
     /// The log, while it is on.
     log: Option<Log>,
-    /// What the manifest on disk says or, while a job is under way, will say.
+    /// The manifest in force; its numbers for next files may be further on.
     manifest: Option<Manifest>,
+    /// Files that failed jobs left and that a manifest on disk may name.
+    litter: Vec<ReplacedFile>,
+    /// Set while the end of a log that was turned off isn't surely marked.
+    closing: Option<Closing>,
     health: Health,
+    /// Jobs under way that hold the log's file.
+    jobs_on_log: usize,
+    /// Sequence number at the end of the last pass.
+    passed_seq: u64,
+    /// Whether writes were refused then, and have been since.
+    refusing: bool,
     save: Save,
     rewrite: Rewrite,
     timings: Timings,
@@ -117,6 +139,10 @@ pub struct Counters {
     pub last_bgsave_secs: Option<u64>,
     /// When one was last tried, unix seconds.
     pub last_bgsave_try: u64,
+    /// Memory that the last child of a BGSAVE cost, in bytes.
+    pub save_cow_bytes: u64,
+    /// Memory that the last child of a rewrite cost, in bytes.
+    pub rewrite_cow_bytes: u64,
     /// Successful saves.
     pub saves: u64,
     /// Whether the last rewrite worked.
@@ -129,10 +155,8 @@ pub struct Counters {
     pub rewrite_failures: u32,
     /// When the last one failed, unix ms.
     pub rewrite_failed_at: u64,
-    /// Length of the base and of all closed incr files, in bytes.
+    /// Length of the base in bytes.
     pub base_len: u64,
-    /// Length of the log's other files but the current one, in bytes.
-    pub closed_len: u64,
     /// Length of everything at the last rewrite or at start, in bytes.
     pub rewrite_base_size: u64,
     /// Writes that waited behind an fsync.
@@ -222,6 +246,11 @@ impl Persist {
     /// A write handler panicked; see [`Persist::may_write`].
     pub fn poison(&mut self, host: &mut dyn Host) {
         self.poisoned = true;
+        // Its effects may be half told, so none of this pass is logged, nor
+        // acknowledged; what was sealed before is good.
+        if let Some(log) = &mut self.log {
+            log.discard_open();
+        }
         host.log(
             Level::Warning,
             "a panic inside a write: the durable keyspace may be half changed. Writes, saves and rewrites are refused until a restart replays the log.",
@@ -230,8 +259,9 @@ impl Persist {
 
     /// Regular work, some ten times a second, never inside a transaction.
     pub fn tick(&mut self, host: &mut dyn Host, space: &Keyspace) {
-        self.before_sleep(host);
-        self.try_heal(host, false);
+        self.flush(host);
+        self.try_heal(host);
+        self.close_if_due();
         self.save_if_due(host, space);
         self.advance_rewrite(host, space);
     }
@@ -270,13 +300,10 @@ impl Persist {
             }
         } else if !self.settings.appendonly && before.appendonly {
             match self.turn_off(host) {
-                Ok(()) => {
-                    self.health = Health::Ok;
-                    host.log(Level::Notice, "The log is off and closed.");
-                }
+                Ok(()) => host.log(Level::Notice, "The log is off and closed."),
                 Err(e) => host.log(
                     Level::Warning,
-                    &format!("The log is off, but its end could not be marked: {e}. The next start would load it; take a snapshot with PERSIST.SAVE."),
+                    &format!("The log is off, but not all of it could be made durable and its end marked: {e}. Take a snapshot with PERSIST.SAVE."),
                 ),
             }
         }
@@ -289,37 +316,62 @@ impl Persist {
         }
     }
 
+    /// Waits for the next job; `false` when none is under way.
+    fn wait(&mut self, host: &mut dyn Host) -> bool {
+        match self.exec.wait() {
+            Some(done) => {
+                self.job_ended(host, done);
+                true
+            }
+            None => false,
+        }
+    }
+
     /// Waits until no job is under way.
     fn drain(&mut self, host: &mut dyn Host) {
-        while let Some(done) = self.exec.wait() {
-            self.job_ended(host, done);
-        }
+        while self.wait(host) {}
     }
 
     fn submit(&mut self, job: impl FnOnce() -> JobEnd + Send + 'static) {
         self.exec.submit(Box::new(move || Box::new(job())));
     }
 
+    /// As [`submit`](Self::submit), for a job that has the log's file in
+    /// hand: until its end the event loop doesn't write.
+    fn submit_on_log(&mut self, job: impl FnOnce() -> JobEnd + Send + 'static) {
+        self.jobs_on_log += 1;
+        self.submit(job);
+    }
+
     fn job_ended(&mut self, host: &mut dyn Host, done: executor::Done) {
         let end = match done.downcast::<JobEnd>() {
             Ok(end) => *end,
-            Err(_) => {
-                // The executor caught a panic: what that job did is unknown.
+            Err(other) => {
+                // What that job did is unknown.
+                let why = other.downcast_ref::<JobPanicked>();
+                let why = why.map_or("no message", |JobPanicked(why)| why);
+                host.log(Level::Warning, &format!("the I/O thread panicked: {why}"));
                 self.poison(host);
                 return;
             }
         };
         match end {
             JobEnd::Synced {
-                file,
                 mark,
                 took_us,
                 result,
-            } => self.synced(host, file, mark, took_us, result),
+            } => {
+                self.jobs_on_log -= 1;
+                self.synced(host, mark, took_us, result);
+            }
             JobEnd::IncrReady(result) => self.incr_ready(host, result),
             JobEnd::BaseCommitted { len, result } => self.base_committed(host, len, result),
             JobEnd::SnapshotCommitted(result) => self.snapshot_committed(host, result),
-            JobEnd::Healed(result) => self.healed(host, result),
+            JobEnd::Healed(result) => {
+                self.jobs_on_log -= 1;
+                self.healed(host, result);
+            }
+            JobEnd::Closed(result) => self.closed(host, result),
             JobEnd::Tidied => {}
         }
     }

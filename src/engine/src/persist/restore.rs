@@ -73,6 +73,11 @@ fn bad(block: Block, expected: &'static str, bytes: &[u8]) -> FormatError {
 }
 
 fn put(space: &mut Keyspace, block: Block, entry: Entry) -> Result<(), FormatError> {
+    if entry.expiry() == Some(0) {
+        // No command makes one, and replay, whose clock stands at 0, would
+        // take it for due.
+        return Err(bad(block, "an expiry after 1970", entry.key()));
+    }
     let table = space.db_mut(block.db);
     let hash = table.hash(entry.key());
     match table.insert(hash, entry) {

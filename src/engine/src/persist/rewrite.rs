@@ -10,10 +10,11 @@
 //! Turning the log on while the server runs is the same with no file before:
 //! until step 4 the manifest stays closed, and the promise that of snapshots.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::commit::{JobError, commit, commit_with, give_up, remove_replaced};
 use super::dump;
-use super::flush::Health;
+use super::files::Files;
 use super::log::{Log, LogFile};
 use super::save::{describe, exit_code, write_temp};
 use super::{JobEnd, Persist};
@@ -21,7 +22,7 @@ use crate::command::CommandError;
 use crate::format::group::{GroupScanner, ScanStart, Tail};
 use crate::format::manifest::{BaseFile, IncrFile, Manifest, ReplacedFile};
 use crate::host::{ChildEnd, Host, Level};
-use crate::io::replace::{replace_file, sync_then_rename};
+use crate::io::replace::sync_then_rename;
 use crate::io::{Disk, DiskError, OnPath, read_file};
 use crate::keyspace::Keyspace;
 
@@ -117,50 +118,69 @@ impl Persist {
 
     /// Step 1; see the module.
     pub(super) fn begin_rewrite(&mut self) {
-        let Some(mut manifest) = self.manifest.clone() else {
+        let Some(mut manifest) = self.proposal() else {
             return;
         };
         self.rewrite.scheduled = false;
         self.rewrite.stage = Stage::Opening {
             since_ms: self.now_ms(),
         };
-        let seq = manifest.next_incr_seq;
-        manifest.next_incr_seq += 1;
+        let seq = self.number_for_incr(&mut manifest);
         let name = self.files.incr_name(seq);
         let path = self.files.in_log(&name);
         manifest.incrs.push(IncrFile {
-            name,
+            name: name.clone(),
             seq,
             history: self.history,
             start: None,
             end: None,
         });
-        self.manifest = Some(manifest.clone());
         let (disk, files) = (self.disk.clone(), self.files.clone());
         self.submit(move || {
             JobEnd::IncrReady((|| {
+                let made = ReplacedFile { name, seq };
                 let file = disk.create_new(&path).on("create", &path)?;
-                file.sync().on("fsync", &path)?;
-                // The new name, before the manifest that relies on it.
-                disk.sync_dir(&files.log_dir).on("fsync", &files.log_dir)?;
-                commit(&*disk, &files, &manifest)?;
-                Ok(LogFile { file, path, seq })
+                let named = file
+                    .sync()
+                    .on("fsync", &path)
+                    // The new name, before the manifest that relies on it.
+                    .and_then(|()| disk.sync_dir(&files.log_dir).on("fsync", &files.log_dir));
+                if let Err(e) = named {
+                    return Err(give_up(&*disk, &files, &made, e));
+                }
+                commit_with(&*disk, &files, &manifest, &made)?;
+                Ok((LogFile { file, path, seq }, Box::new(manifest)))
             })())
         });
     }
 
-    pub(super) fn incr_ready(&mut self, host: &mut dyn Host, result: Result<LogFile, DiskError>) {
+    pub(super) fn incr_ready(
+        &mut self,
+        host: &mut dyn Host,
+        result: Result<(LogFile, Box<Manifest>), JobError>,
+    ) {
+        let result = match result {
+            Ok((target, manifest)) => {
+                self.committed(*manifest);
+                Ok(target)
+            }
+            Err(e) => Err(self.not_committed(e)),
+        };
+        // Cancelled meanwhile; the next manifest drops the file.
         let Stage::Opening { since_ms } = self.rewrite.stage else {
             return;
         };
         match result {
             Ok(target) => self.rewrite.stage = Stage::Ready { since_ms, target },
-            Err(e) => self.rewrite_failed(host, &e.to_string()),
+            Err(e) => self.fail_rewrite(host, &e.to_string()),
         }
     }
 
     /// Goes on with a rewrite, or starts one that is due.
     pub(super) fn advance_rewrite(&mut self, host: &mut dyn Host, space: &Keyspace) {
+        if self.poisoned {
+            return;
+        }
         match &self.rewrite.stage {
             Stage::Idle => {
                 if self.rewrite_is_due() && host.can_fork() {
@@ -169,73 +189,72 @@ impl Persist {
             }
             Stage::Ready { since_ms, target } => {
                 let (since_ms, target) = (*since_ms, target.clone());
-                if host.can_fork()
-                    && self.health.is_ok()
+                let can_go_on = self.health.is_ok() || self.needs_base();
+                if can_go_on
                     && self.exec.in_flight() == 0
-                    && !self.poisoned
+                    && host.can_fork()
+                    && self.switch(host, target)
                 {
-                    self.switch_and_fork(host, space, since_ms, target);
+                    self.fork_for_base(host, space, since_ms);
                 }
             }
             _ => {}
         }
     }
 
-    /// Step 2; see the module.
-    fn switch_and_fork(
-        &mut self,
-        host: &mut dyn Host,
-        space: &Keyspace,
-        since_ms: u64,
-        target: LogFile,
-    ) {
-        let now = self.now_ms();
-        let incr = target.seq;
-        let turning_on = self.log.is_none();
-        if let Some(log) = &mut self.log {
-            log.seal(now, false);
-            if let Err(e) = log.write() {
-                self.health = Health::broken_by(&e);
-                self.rewrite_failed(host, &e.to_string());
-                return;
-            }
-            let old = log.target.clone();
-            let mark = log.written();
-            let end = log.switch(target);
-            let start = log.start();
-            self.counters.closed_len += end.len;
-            let Some(manifest) = &mut self.manifest else {
-                return;
-            };
-            for file in &mut manifest.incrs {
-                if file.seq == old.seq {
-                    file.end = Some(end);
-                } else if file.seq == incr && manifest.closed_at.is_none() {
-                    file.start = Some(start);
-                }
-            }
-            let (disk, files, manifest) = (self.disk.clone(), self.files.clone(), manifest.clone());
-            let clock = self.clock.clone();
-            self.submit(move || {
-                let begun = clock.monotonic_us();
-                // The old file's end, before the manifest that counts on it.
-                // Any later fsync of the new file comes after this one.
-                let result = old
-                    .file
-                    .sync()
-                    .on("fsync", &old.path)
-                    .and_then(|()| commit(&*disk, &files, &manifest));
-                let took_us = clock.monotonic_us() - begun;
-                JobEnd::Synced {
-                    file: old.seq,
-                    mark,
-                    took_us,
-                    result,
-                }
-            });
-        } else {
+    /// Whether only a new base can heal the log.
+    fn needs_base(&self) -> bool {
+        self.log.as_ref().is_some_and(Log::needs_base)
+    }
+
+    /// Step 2; see the module. Whether the log now goes on in `target`.
+    fn switch(&mut self, host: &mut dyn Host, target: LogFile) -> bool {
+        let (now, healthy, incr) = (self.now_ms(), self.health.is_ok(), target.seq);
+        let Some(log) = &mut self.log else {
+            // Being turned on: there is no file before.
             self.log = Some(Log::new(target, self.history, self.seq, 0, now));
+            return true;
+        };
+        log.seal(now, false);
+        if !healthy {
+            // The base will cover what the old file lost.
+            log.restart(target);
+            return true;
         }
+        if let Err(e) = log.write() {
+            self.broken(host, &e);
+            return false;
+        }
+        let old = log.target.clone();
+        let mark = log.switch(target);
+        let start = log.start();
+        let Some(mut manifest) = self.manifest.clone() else {
+            return false;
+        };
+        for file in &mut manifest.incrs {
+            if file.seq == old.seq {
+                file.end = Some(mark.end());
+            } else if file.seq == incr {
+                file.start = Some(start);
+            }
+        }
+        let (disk, files, clock) = (self.disk.clone(), self.files.clone(), self.clock.clone());
+        self.submit_on_log(move || {
+            let begun = clock.monotonic_us();
+            // The old file's end, before the manifest that counts on it.
+            let result = old.file.sync().on("fsync", &old.path);
+            let result = result.and_then(|()| Ok(commit(&*disk, &files, &manifest)?));
+            JobEnd::Synced {
+                mark,
+                took_us: clock.monotonic_us() - begun,
+                result: result.map(|()| Some(Box::new(manifest))),
+            }
+        });
+        true
+    }
+
+    /// Step 3; see the module.
+    fn fork_for_base(&mut self, host: &mut dyn Host, space: &Keyspace, since_ms: u64) {
         let n = self.next_temp();
         let rdb = self.settings.aof_use_rdb_preamble;
         let temp = self.files.temp(&self.files.log_dir, n, "base");
@@ -265,7 +284,7 @@ impl Persist {
                 let plan = Plan {
                     covers: subject.seq,
                     rdb,
-                    incr,
+                    incr: self.log.as_ref().map_or(0, |log| log.target.seq),
                 };
                 self.rewrite.stage = Stage::Child {
                     since_ms,
@@ -274,15 +293,10 @@ impl Persist {
                     plan,
                 };
             }
-            Err(e) => {
-                if turning_on {
-                    self.log = None;
-                }
-                self.rewrite_failed(
-                    host,
-                    &format!("Can't rewrite append only file in background: fork: {e}"),
-                );
-            }
+            Err(e) => self.fail_rewrite(
+                host,
+                &format!("Can't rewrite append only file in background: fork: {e}"),
+            ),
         }
     }
 
@@ -299,91 +313,96 @@ impl Persist {
         };
         let (since_ms, temp, plan) = (*since_ms, temp.clone(), plan.clone());
         if end != ChildEnd::Exited(0) {
-            self.rewrite_failed(host, &describe(end));
+            // There is nobody to kill any more.
+            self.rewrite.stage = Stage::Idle;
+            self.remove_later(temp);
+            self.fail_rewrite(host, &describe(end));
             return;
         }
-        let Some(mut manifest) = self.manifest.clone() else {
+        let Some(manifest) = self.based_on(&plan) else {
+            self.fail_rewrite(host, "the log it was for is gone");
             return;
         };
-        let seq = manifest.next_base_seq;
-        manifest.next_base_seq += 1;
-        let name = self.files.base_name(seq, plan.rdb);
-        let replaced_base = manifest.base.take().map(|b| ReplacedFile {
-            name: b.name,
-            seq: b.seq,
+        self.rewrite.stage = Stage::Committing { since_ms };
+        let (disk, files) = (self.disk.clone(), self.files.clone());
+        self.submit(move || {
+            let mut len = 0;
+            let result = put_base_in_force(&*disk, &files, manifest, &temp, &mut len);
+            JobEnd::BaseCommitted { len, result }
         });
+    }
+
+    /// The manifest that starts from a new base.
+    fn based_on(&mut self, plan: &Plan) -> Option<Manifest> {
+        // Not a proposal: the file that the log goes on in may still be
+        // called waiting by the manifest in force.
+        let mut manifest = self.manifest.clone()?;
+        let seq = self.number_for_base(&mut manifest);
         let (keep, replaced): (Vec<IncrFile>, Vec<IncrFile>) = std::mem::take(&mut manifest.incrs)
             .into_iter()
             .partition(|f| f.seq >= plan.incr);
         manifest.incrs = keep;
-        if let (Some(log), Some(file)) = (
-            &self.log,
-            manifest.incrs.iter_mut().find(|f| f.seq == plan.incr),
-        ) && file.start.is_none()
-        {
-            file.start = Some(log.start());
-        }
-        let replaced = replaced.into_iter().map(|f| ReplacedFile {
+        let start = self.log.as_ref()?.start();
+        let current = manifest.incrs.iter_mut().find(|f| f.seq == plan.incr)?;
+        current.start.get_or_insert(start);
+        let base = manifest.base.take().map(|b| ReplacedFile {
+            name: b.name,
+            seq: b.seq,
+        });
+        let incrs = replaced.into_iter().map(|f| ReplacedFile {
             name: f.name,
             seq: f.seq,
         });
-        manifest
-            .replaced
-            .extend(replaced_base.into_iter().chain(replaced));
+        manifest.replaced.extend(base.into_iter().chain(incrs));
         manifest.base = Some(BaseFile {
-            name: name.clone(),
+            name: self.files.base_name(seq, plan.rdb),
             seq,
             history: self.history,
             covers: plan.covers,
             end: None,
         });
         manifest.closed_at = None;
-        // Numbers of files are never used twice, even if this fails.
-        if let Some(m) = &mut self.manifest {
-            m.next_base_seq = manifest.next_base_seq;
-        }
-        self.rewrite.stage = Stage::Committing { since_ms };
-        let (disk, files) = (self.disk.clone(), self.files.clone());
-        let path = self.files.in_log(&name);
-        self.submit(move || {
-            let mut len = 0;
-            let result =
-                put_base_in_force(&*disk, &files, manifest, plan.rdb, &temp, &path, &mut len);
-            JobEnd::BaseCommitted { len, result }
-        });
+        Some(manifest)
     }
 
     pub(super) fn base_committed(
         &mut self,
         host: &mut dyn Host,
         len: u64,
-        result: Result<Box<Manifest>, DiskError>,
+        result: Result<Box<Manifest>, JobError>,
     ) {
-        let Stage::Committing { since_ms } = self.rewrite.stage else {
+        let manifest = match result {
+            Ok(manifest) => *manifest,
+            Err(e) => {
+                let e = self.not_committed(e);
+                self.fail_rewrite(host, &e.to_string());
+                return;
+            }
+        };
+        self.committed(manifest);
+        if let Some(log) = &mut self.log {
+            log.based();
+        }
+        let Stage::Committing { since_ms } = std::mem::take(&mut self.rewrite.stage) else {
             return;
         };
-        match result {
-            Ok(manifest) => {
-                self.manifest = Some(*manifest);
-                self.rewrite.stage = Stage::Idle;
-                let c = &mut self.counters;
-                c.base_len = len;
-                c.closed_len = 0;
-                c.last_rewrite_ok = true;
-                c.rewrites += 1;
-                c.rewrite_failures = 0;
-                c.last_rewrite_secs = Some(self.clock.now_ms().saturating_sub(since_ms) / 1000);
-                self.counters.rewrite_base_size = self.log_size();
-                host.log(
-                    Level::Notice,
-                    "Background AOF rewrite finished successfully",
-                );
-            }
-            Err(e) => self.rewrite_failed(host, &e.to_string()),
-        }
+        let c = &mut self.counters;
+        c.base_len = len;
+        c.last_rewrite_ok = true;
+        c.rewrites += 1;
+        c.rewrite_failures = 0;
+        // The host knows it only once the child is gone.
+        c.rewrite_cow_bytes = host.child_memory().last;
+        c.last_rewrite_secs = Some(self.clock.now_ms().saturating_sub(since_ms) / 1000);
+        self.counters.rewrite_base_size = self.log_size();
+        host.log(
+            Level::Notice,
+            "Background AOF rewrite finished successfully",
+        );
     }
 
-    fn rewrite_failed(&mut self, host: &mut dyn Host, why: &str) {
+    /// Ends a rewrite that can't go on.
+    pub(super) fn fail_rewrite(&mut self, host: &mut dyn Host, why: &str) {
         host.log(
             Level::Warning,
             &format!("Background AOF rewrite terminated with error: {why}"),
@@ -391,8 +410,13 @@ impl Persist {
         self.counters.last_rewrite_ok = false;
         self.counters.rewrite_failures += 1;
         self.counters.rewrite_failed_at = self.now_ms();
-        if let Stage::Child { temp, .. } = std::mem::take(&mut self.rewrite.stage) {
+        if let Stage::Child { temp, pid, .. } = std::mem::take(&mut self.rewrite.stage) {
+            host.kill_child(pid);
             self.remove_later(temp);
+        }
+        // Without a base it was never a log; the next attempt starts another.
+        if !self.log_is_in_force() {
+            self.log = None;
         }
     }
 
@@ -401,22 +425,24 @@ impl Persist {
         self.rewrite.scheduled = false;
         match &self.rewrite.stage {
             Stage::Idle | Stage::Committing { .. } => {}
-            Stage::Child { pid, .. } => {
-                host.kill_child(*pid);
-                self.rewrite_failed(host, why);
-            }
-            Stage::Opening { .. } | Stage::Ready { .. } => self.rewrite_failed(host, why),
+            _ => self.fail_rewrite(host, why),
         }
     }
 
     /// Length of the whole log in bytes, as `aof_current_size` says.
     pub fn log_size(&self) -> u64 {
-        let current = self.log.as_ref().map_or(0, |log| log.written().len);
-        self.counters.base_len + self.counters.closed_len + current
+        let (current, file) = self
+            .log
+            .as_ref()
+            .map_or((0, 0), |log| (log.written().len, log.target.seq));
+        let others = self.manifest.iter().flat_map(|m| &m.incrs);
+        let ended = others.filter(|f| f.seq != file).filter_map(|f| f.end);
+        self.counters.base_len + ended.map(|end| end.len).sum::<u64>() + current
     }
 
     fn rewrite_is_due(&self) -> bool {
-        if self.poisoned || !self.health.is_ok() || self.manifest.is_none() {
+        let can_go_on = self.health.is_ok() || self.needs_base();
+        if self.poisoned || !can_go_on || self.manifest.is_none() {
             return false;
         }
         if self.rewrite.scheduled {
@@ -446,111 +472,48 @@ impl Persist {
             && size > self.settings.auto_aof_rewrite_min_size.max(0) as u64
             && (size.saturating_mul(100) / base).saturating_sub(100) >= percentage
     }
-
-    /// Whether `appendonly` is on but no base is in force yet.
-    pub fn is_turning_on(&self) -> bool {
-        self.settings.appendonly
-            && self
-                .manifest
-                .as_ref()
-                .is_some_and(|m| m.closed_at.is_some())
-    }
-
-    /// Turns the log on while the server runs; a rewrite does the rest.
-    ///
-    /// # Errors
-    /// The disk's; the log stays off then.
-    pub(super) fn turn_on(&mut self, host: &mut dyn Host) -> Result<(), DiskError> {
-        self.drain(host);
-        if self.manifest.is_none() {
-            self.manifest = Some(self.first_manifest(None)?);
-        }
-        if host.can_fork() {
-            self.begin_rewrite();
-        } else {
-            self.rewrite.scheduled = true;
-        }
-        Ok(())
-    }
-
-    /// Turns the log off: marks it closed, durably, before this returns.
-    ///
-    /// # Errors
-    /// The disk's; the log is off all the same, but a start would take it for
-    /// one that goes on.
-    pub(super) fn turn_off(&mut self, host: &mut dyn Host) -> Result<(), DiskError> {
-        self.cancel_rewrite(host, "the log was turned off");
-        self.drain(host);
-        let Some(mut log) = self.log.take() else {
-            return Ok(());
-        };
-        let Some(mut manifest) = self.manifest.clone() else {
-            return Ok(());
-        };
-        if manifest.closed_at.is_none() {
-            log.seal(self.now_ms(), false);
-            log.write()?;
-            log.target.file.sync().on("fsync", &log.target.path)?;
-            let mark = log.written();
-            if let Some(file) = manifest.incrs.iter_mut().find(|f| f.seq == log.target.seq) {
-                file.start = Some(log.start());
-                file.end = Some(crate::format::manifest::IncrEnd {
-                    last: mark.seq,
-                    len: mark.len,
-                    crc: mark.crc,
-                });
-            }
-            manifest.closed_at = Some(mark.seq);
-            // A file made ready for a rewrite that won't come.
-            manifest.incrs.retain(|f| f.start.is_some());
-        } else {
-            manifest.incrs.retain(|f| f.start.is_some());
-        }
-        commit(&*self.disk, &self.files, &manifest)?;
-        self.manifest = Some(manifest);
-        Ok(())
-    }
-}
-
-/// Makes a manifest the one in force.
-pub(super) fn commit(
-    disk: &dyn Disk,
-    files: &super::files::Files,
-    manifest: &Manifest,
-) -> Result<(), DiskError> {
-    replace_file(disk, &files.manifest, &files.tag(), &manifest.encode()).map_err(|e| e.error)
 }
 
 /// Step 4; see the module.
 fn put_base_in_force(
     disk: &dyn Disk,
-    files: &super::files::Files,
+    files: &Files,
     mut manifest: Manifest,
-    rdb: bool,
-    temp: &std::path::Path,
-    path: &std::path::Path,
+    temp: &Path,
     len: &mut u64,
-) -> Result<Box<Manifest>, DiskError> {
-    if let (false, Some(base)) = (rdb, &mut manifest.base) {
+) -> Result<Box<Manifest>, JobError> {
+    let Some(base) = &mut manifest.base else {
+        return Ok(Box::new(manifest));
+    };
+    let made = ReplacedFile {
+        name: base.name.clone(),
+        seq: base.seq,
+    };
+    let path = files.in_log(&base.name);
+    if base.name.ends_with(".aof") {
         // Commands have no trailer: the manifest keeps length and checksum,
         // from what the child really wrote.
-        base.end = Some(end_of_base(disk, temp)?);
+        match end_of_base(disk, temp) {
+            Ok(end) => base.end = Some(end),
+            Err(e) => {
+                // A leftover is harmless: starts remove it.
+                let _ = disk.remove(temp);
+                return Err(e.into());
+            }
+        }
     }
-    sync_then_rename(disk, temp, path).map_err(|e| e.error)?;
-    *len = disk.len(path).on("stat", path)?;
-    if let Err(e) = commit(disk, files, &manifest) {
-        // It may be in force all the same, so the base stays: a start sets
-        // aside what the manifest it finds doesn't list.
-        return Err(e);
+    if let Err(e) = sync_then_rename(disk, temp, &path) {
+        return Err(match e.renamed {
+            true => give_up(disk, files, &made, e.error),
+            false => e.error.into(),
+        });
     }
+    *len = disk.len(&path).on("stat", &path)?;
+    commit_with(disk, files, &manifest, &made)?;
     // From here on the new base counts. What it replaces may go, and then
     // the manifest needn't name it any more; failing is harmless, since
     // starts remove what is listed as replaced.
-    let removed = manifest.replaced.iter().all(|file| {
-        let path = files.in_log(&file.name);
-        disk.remove(&path).is_ok() || matches!(disk.exists(&path), Ok(false))
-    });
-    if removed {
+    if remove_replaced(disk, files, &manifest) {
         let mut tidy = manifest.clone();
         tidy.replaced.clear();
         if commit(disk, files, &tidy).is_ok() {
@@ -560,7 +523,7 @@ fn put_base_in_force(
     Ok(Box::new(manifest))
 }
 
-fn end_of_base(disk: &dyn Disk, path: &std::path::Path) -> Result<(u64, u64), DiskError> {
+fn end_of_base(disk: &dyn Disk, path: &Path) -> Result<(u64, u64), DiskError> {
     let bytes = read_file(disk, path)?;
     let mut scanner = GroupScanner::new(
         &bytes,

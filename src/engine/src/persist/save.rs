@@ -171,9 +171,11 @@ impl Persist {
     pub fn cancel_bgsave(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
         if let Some(pid) = self.save.pid() {
             host.kill_child(pid);
+            // Nobody needs to worry about what they asked for, only about
+            // what failed before.
+            let before = self.counters.last_bgsave_ok;
             self.save_failed(host, "cancelled by BGSAVE CANCEL");
-            // Nobody needs to worry about what they asked for.
-            self.counters.last_bgsave_ok = true;
+            self.counters.last_bgsave_ok = before;
             return Ok("Background saving cancelled");
         }
         if self.save.scheduled {
@@ -254,6 +256,15 @@ impl Persist {
         }
     }
 
+    /// Ends a background save that is under way, but for its commit.
+    pub(super) fn stop_save(&mut self, host: &mut dyn Host) {
+        self.save.scheduled = false;
+        if let Some(pid) = self.save.pid() {
+            host.kill_child(pid);
+            self.save_failed(host, "the server stops");
+        }
+    }
+
     pub(super) fn remove_later(&mut self, path: PathBuf) {
         let disk = self.disk.clone();
         self.submit(move || {
@@ -276,6 +287,8 @@ impl Persist {
                 self.saved(began);
                 let secs = (self.now_ms().saturating_sub(began.at_ms)) / 1000;
                 self.counters.last_bgsave_secs = Some(secs);
+                // The host knows it only once the child is gone.
+                self.counters.save_cow_bytes = host.child_memory().last;
                 host.log(Level::Notice, "Background saving terminated with success");
             }
             Err(e) => {

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::commit::commit;
 use super::executor::Executor;
 use super::files::Files;
-use super::flush::{Health, Timings};
-use super::load::{self, LoadError, Loader, Recovered, Source};
+use super::flush::Timings;
+use super::heal::Health;
+use super::load::{LoadError, Loader, Recovered, Source};
 use super::log::{Log, LogFile};
-use super::rewrite::commit;
+use super::repair::{Repair, carry_out, settle_names};
 use super::save::write_temp;
 use super::{Counters, Persist, dump};
 use crate::base::clock::Clock;
@@ -84,8 +86,9 @@ impl Persist {
         for remark in &recovered.remarks {
             host.log(Level::Warning, remark);
         }
-        load::carry_out(&*disk, &files, &recovered.repairs, clock.now_ms())?;
         let now = clock.now_ms();
+        settle_names(&*disk, &files)?;
+        carry_out(&*disk, &files, &recovered.repairs, now)?;
         let Recovered {
             space,
             seed,
@@ -94,6 +97,8 @@ impl Persist {
             source,
             manifest,
             last_crc,
+            open_files,
+            afterwards,
             snapshot_time_ms,
             snapshot_seq,
             ..
@@ -140,7 +145,12 @@ impl Persist {
             seed,
             log: None,
             manifest,
+            litter: Vec::new(),
+            closing: None,
             health: Health::Ok,
+            jobs_on_log: 0,
+            passed_seq: seq,
+            refusing: false,
             save: Default::default(),
             rewrite: Default::default(),
             timings: Timings::default(),
@@ -148,11 +158,15 @@ impl Persist {
             temp_number: 0,
             poisoned: false,
         };
+        let emptied = persist.close_files(&open_files)?;
         if persist.settings.appendonly {
             persist.open_log(&space, source, last_crc)?;
         } else {
-            persist.close_log(last_crc)?;
+            persist.close_log()?;
         }
+        // No manifest names these any more.
+        carry_out(&*persist.disk, &persist.files, &afterwards, now)?;
+        carry_out(&*persist.disk, &persist.files, &emptied, now)?;
         Ok((persist, space))
     }
 
@@ -177,9 +191,14 @@ impl Persist {
         if data.is_none() {
             subject.seq = 0;
         }
-        write_temp(&*self.disk, &temp, |out| {
+        let written = write_temp(&*self.disk, &temp, |out| {
             dump::snapshot(data.unwrap_or(&empty), out, &subject, &mut |_| {})
-        })?;
+        });
+        if let Err(e) = written {
+            // A leftover is harmless: starts remove it.
+            let _ = self.disk.remove(&temp);
+            return Err(e);
+        }
         sync_then_rename(&*self.disk, &temp, &path).map_err(|e| e.error)?;
         manifest.base = Some(BaseFile {
             name,
@@ -216,6 +235,38 @@ impl Persist {
         Ok(manifest)
     }
 
+    /// Marks the ends of the files that were still open, in the manifest to
+    /// be committed next: only that which this start opens goes on. Empty ones
+    /// are dropped, or they would pile up.
+    fn close_files(
+        &mut self,
+        open_files: &[(u64, IncrStart, IncrEnd)],
+    ) -> Result<Vec<Repair>, DiskError> {
+        let mut emptied = Vec::new();
+        let Some(manifest) = &mut self.manifest else {
+            return Ok(emptied);
+        };
+        // They were removed before anything else.
+        manifest.replaced.clear();
+        for (seq, start, end) in open_files {
+            let Some(at) = manifest.incrs.iter().position(|f| f.seq == *seq) else {
+                continue;
+            };
+            let path = self.files.in_log(&manifest.incrs[at].name);
+            if end.len == 0 {
+                manifest.incrs.remove(at);
+                emptied.push(Repair::Remove(path));
+                continue;
+            }
+            // Its bytes were read, not yet known durable.
+            let file = self.disk.open_append(&path).on("open", &path)?;
+            file.sync().on("fsync", &path)?;
+            let file = &mut manifest.incrs[at];
+            (file.start, file.end) = (Some(*start), Some(*end));
+        }
+        Ok(emptied)
+    }
+
     /// Opens the log for appending; the manifest that names the file is
     /// durable before this returns.
     fn open_log(
@@ -224,7 +275,7 @@ impl Persist {
         source: Source,
         last_crc: u64,
     ) -> Result<(), LoadError> {
-        let manifest = match self.manifest.take() {
+        let mut manifest = match self.manifest.take() {
             Some(manifest) => manifest,
             None if source == Source::Snapshot => match self.manifest_from_snapshot() {
                 Ok(manifest) => manifest,
@@ -233,60 +284,18 @@ impl Persist {
             },
             None => self.first_manifest(Some(space))?,
         };
-        let mut manifest = manifest;
         // What was closed ends exactly where the data does: it just goes on.
         manifest.closed_at = None;
-        manifest.replaced.clear();
-        let mut closed_len = 0;
-        for file in &mut manifest.incrs {
-            let path = self.files.in_log(&file.name);
-            let len = self.disk.len(&path).on("stat", &path)?;
-            closed_len += file.end.map_or(len, |end| end.len);
-        }
-        // An empty last file would pile up with every start.
-        let reuse = match manifest.incrs.last() {
-            Some(last) if last.end.is_none() => {
-                let path = self.files.in_log(&last.name);
-                (self.disk.len(&path).on("stat", &path)? == 0).then_some((last.seq, path))
-            }
-            _ => None,
-        };
-        if reuse.is_none()
-            && let Some(last) = manifest.incrs.last_mut()
-            && last.end.is_none()
-        {
-            let path = self.files.in_log(&last.name);
-            let len = self.disk.len(&path).on("stat", &path)?;
-            // Its bytes were read, not yet known durable.
-            let file = self.disk.open_append(&path).on("open", &path)?;
-            file.sync().on("fsync", &path)?;
-            last.end = Some(IncrEnd {
-                last: self.seq,
-                len,
-                crc: last_crc,
-            });
-        }
         let start = IncrStart {
             first: self.seq + 1,
             prev_crc: last_crc,
         };
-        let (seq, path, file) = match reuse {
-            Some((seq, path)) => {
-                if let Some(last) = manifest.incrs.last_mut() {
-                    last.start = Some(start);
-                }
-                let file = self.disk.open_append(&path).on("open", &path)?;
-                (seq, path, file)
-            }
-            None => self.add_incr(&mut manifest, start)?,
-        };
-        commit(&*self.disk, &self.files, &manifest)?;
+        let (seq, path, file) = self.add_incr(&mut manifest, start)?;
+        commit(&*self.disk, &self.files, &manifest).map_err(DiskError::from)?;
         if let Some(base) = &manifest.base {
             let path = self.files.in_log(&base.name);
             self.counters.base_len = self.disk.len(&path).on("stat", &path)?;
         }
-        self.counters.closed_len = closed_len;
-        self.counters.rewrite_base_size = self.counters.base_len + closed_len;
         self.manifest = Some(manifest);
         let target = LogFile { file, path, seq };
         self.log = Some(Log::new(
@@ -296,6 +305,7 @@ impl Persist {
             last_crc,
             self.now_ms(),
         ));
+        self.counters.rewrite_base_size = self.log_size();
         Ok(())
     }
 
@@ -323,66 +333,34 @@ impl Persist {
         Ok((seq, path, file))
     }
 
-    /// The log is off but was on when the server last stopped: marks it
-    /// closed where it ends, durably.
-    fn close_log(&mut self, last_crc: u64) -> Result<(), LoadError> {
-        let Some(mut manifest) = self.manifest.take() else {
+    /// The log is off: marks it closed where it ends, durably.
+    fn close_log(&mut self) -> Result<(), LoadError> {
+        let Some(manifest) = &mut self.manifest else {
             return Ok(());
         };
-        if manifest.closed_at.is_none() {
-            if let Some(last) = manifest.incrs.last_mut()
-                && last.end.is_none()
-            {
-                let path = self.files.in_log(&last.name);
-                let len = self.disk.len(&path).on("stat", &path)?;
-                last.end = Some(IncrEnd {
-                    last: self.seq,
-                    len,
-                    crc: last_crc,
-                });
-                // Without effects it never got a start.
-                last.start.get_or_insert(IncrStart {
-                    first: self.seq + 1,
-                    prev_crc: last_crc,
-                });
-                self.disk
-                    .open_append(&path)
-                    .on("open", &path)?
-                    .sync()
-                    .on("fsync", &path)?;
-            }
-            manifest.closed_at = Some(self.seq);
-            manifest.replaced.clear();
-            commit(&*self.disk, &self.files, &manifest)?;
-        }
-        self.manifest = Some(manifest);
+        manifest.closed_at = Some(self.seq);
+        commit(&*self.disk, &self.files, manifest).map_err(DiskError::from)?;
         Ok(())
     }
 
-    /// The server stops: everything logged becomes durable; with save points
-    /// there is a last snapshot.
+    /// The server stops: everything logged becomes durable; with save points,
+    /// or while no log is in force that should be, there is a last snapshot.
     pub fn shutdown(&mut self, host: &mut dyn Host, space: &Keyspace) {
+        let promised_log = self.is_turning_on();
         self.cancel_rewrite(host, "the server stops");
-        if let Some(pid) = self.save.pid() {
-            host.kill_child(pid);
-        }
+        self.stop_save(host);
         self.drain(host);
-        if let Some(log) = &mut self.log {
-            log.seal(self.clock.now_ms(), false);
-            if self.health.is_ok() {
-                match log.write() {
-                    Ok(()) => self.sync_inline(host),
-                    Err(e) => host.log(
-                        Level::Warning,
-                        &format!("Error in the append only file at shutdown: {e}"),
-                    ),
-                }
+        if self.log_is_in_force() {
+            if self.health.is_ok()
+                && let Err(e) = self.finish_log()
+            {
+                self.broken(host, &e);
             }
-            self.try_heal(host, true);
+            self.try_heal(host);
             self.drain(host);
         }
-        if !self.settings.save_points().is_empty() && !self.poisoned {
-            self.save = Default::default();
+        let wanted = promised_log || !self.settings.save_points().is_empty();
+        if wanted && !self.poisoned {
             // A failure is logged; the host's shutdown can't be held up.
             let _ = self.save(host, space);
         }

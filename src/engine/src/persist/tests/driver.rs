@@ -1,0 +1,740 @@
+//! A random life of an engine, which remembers every state it went through
+//! and what it was promised, and the judge of what is found after its end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::base::random::{Random, SeededRandom};
+use crate::command::table;
+use crate::command::{Flags, Spec};
+use crate::data::text::describe;
+use crate::engine::OpenError;
+use crate::format::manifest::Manifest;
+use crate::host::ChildEnd;
+use crate::io::faulty::{Faults, FaultyDisk};
+use crate::io::mem::{Crash, MemDisk};
+use crate::io::{Disk, File, ReadDisk, ReadFile, read_file};
+use crate::settings::{FsyncPolicy, Settings};
+use crate::testing::{Rig, disk, settings};
+
+/// How much longer than in its short form a random test runs.
+pub fn rounds() -> u64 {
+    number("ROUNDS").unwrap_or(1)
+}
+
+/// The first seed of a random test.
+pub fn first_seed() -> u64 {
+    number("SEED").unwrap_or(1)
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Every key with its expiry and its value, by database and key.
+pub type Content = BTreeMap<(u32, Vec<u8>), (Option<u64>, String)>;
+
+/// What an engine holds.
+pub fn content(rig: &Rig) -> Content {
+    let dbs = rig.engine.space().databases();
+    dbs.flat_map(|(db, table)| {
+        table.iter().map(move |e| {
+            let value = describe(e.payload(), e.kind());
+            ((db, e.key().to_vec()), (e.expiry(), value))
+        })
+    })
+    .collect()
+}
+
+/// Whether `found` is what is left of `state` without what is due: a start
+/// reaps that.
+fn is_alive_part(found: &Content, state: &Content, now: u64) -> bool {
+    let alive = |at: &Option<u64>| at.is_none_or(|at| at > now);
+    state.iter().filter(|(_, (at, _))| alive(at)).eq(found)
+}
+
+/// Lists what would be left if the power failed just before each operation.
+#[derive(Clone)]
+pub struct Watched {
+    inner: MemDisk,
+    images: Arc<Mutex<Vec<MemDisk>>>,
+}
+
+impl Watched {
+    /// Around `inner`.
+    pub fn new(inner: MemDisk) -> Self {
+        Watched {
+            inner,
+            images: Arc::default(),
+        }
+    }
+
+    fn note(&self) {
+        self.images.lock().unwrap().push(self.inner.kill());
+    }
+
+    /// The images since the last call.
+    pub fn take(&self) -> Vec<MemDisk> {
+        std::mem::take(&mut self.images.lock().unwrap())
+    }
+
+    fn wrap(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(WatchedFile {
+            inner,
+            disk: self.clone(),
+        })
+    }
+}
+
+struct WatchedFile {
+    inner: Arc<dyn File>,
+    disk: Watched,
+}
+
+impl File for WatchedFile {
+    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.note();
+        self.inner.append(bytes)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.disk.note();
+        self.inner.sync()
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.disk.note();
+        self.inner.truncate(len)
+    }
+}
+
+impl ReadDisk for Watched {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
+        self.inner.open(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        self.inner.list(dir)
+    }
+    fn len(&self, path: &Path) -> io::Result<u64> {
+        ReadDisk::len(&self.inner, path)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.inner.exists(path)
+    }
+}
+
+impl Disk for Watched {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.note();
+        Ok(self.wrap(self.inner.create_new(path)?))
+    }
+    fn open_append(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(self.wrap(self.inner.open_append(path)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.note();
+        self.inner.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.note();
+        self.inner.remove(path)
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.note();
+        self.inner.hard_link(from, to)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.note();
+        self.inner.create_dir(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.note();
+        self.inner.sync_dir(dir)
+    }
+    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.note();
+        Disk::truncate(&self.inner, path, len)
+    }
+}
+
+/// Draws commands that write, from every family: the examples of the specs,
+/// which know all options, and small ones on few keys, which meet each other.
+pub struct Commands {
+    examples: Vec<Vec<Vec<u8>>>,
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        let writes = table::all().filter(|spec: &&Spec| spec.flags.has(Flags::WRITE));
+        let lines = writes.flat_map(|spec| spec.examples.iter().map(|(line, _)| *line));
+        let examples = lines.map(words).filter(|w| !names_time(w)).collect();
+        Commands { examples }
+    }
+}
+
+fn words(line: &str) -> Vec<Vec<u8>> {
+    line.split_whitespace()
+        .map(|w| if w == "\"\"" { vec![] } else { w.into() })
+        .collect()
+}
+
+/// Examples that flush everything come too often otherwise.
+fn names_time(words: &[Vec<u8>]) -> bool {
+    words[0].starts_with(b"FLUSH")
+}
+
+impl Commands {
+    /// A database and a command.
+    pub fn draw(&self, rng: &mut SeededRandom, now: u64) -> (u32, Vec<Vec<u8>>) {
+        let db = [0, 0, 0, 1, 3][rng.below(5) as usize];
+        if rng.below(2) == 0 {
+            let i = rng.below(self.examples.len() as u64) as usize;
+            return (db, self.examples[i].clone());
+        }
+        let (k, m, n) = (rng.below(4), rng.below(90), rng.below(1000));
+        let soon = now + 50 + rng.below(4_000);
+        let line = match rng.below(24) {
+            0 => format!("SET k{k} {n}"),
+            1 => format!("SET k{k} {n} PX {}", 20 + 2 * n),
+            2 => format!("APPEND k{k} {}", "x".repeat(n as usize)),
+            3 => format!("INCR n{k}"),
+            4 => format!("RPUSH l{k} {n} b{m} c"),
+            5 => format!("LPOP l{k} 2"),
+            6 => format!("HSET h{k} f{m} {n} g{m} {n}"),
+            7 => format!("HDEL h{k} f{m}"),
+            8 => format!("ZADD z{k} {n} m{m} -{n}.25 o{m}"),
+            9 => format!("ZPOPMIN z{k}"),
+            10 => format!("SADD s{k} m{m} o{m}"),
+            11 => format!("SPOP s{k}"),
+            12 => format!("DEL k{k} l{k}"),
+            13 => format!("PEXPIREAT h{k} {soon}"),
+            14 => format!("PEXPIREAT z{k} {soon}"),
+            15 => format!("PERSIST h{k}"),
+            16 => format!("RENAME k{k} k{}", rng.below(4)),
+            17 => format!("COPY h{k} h{} REPLACE", rng.below(4)),
+            18 => format!("SWAPDB {k} {}", rng.below(4)),
+            19 => format!("SET big{k} {}", "y".repeat(8 * n as usize)),
+            20 => format!("SUNIONSTORE s{k} s0 s1 s2"),
+            21 if n < 100 => "FLUSHDB".into(),
+            22 => format!("INCR k{k}"),
+            _ => format!("GETDEL k{k}"),
+        };
+        (db, words(&line))
+    }
+}
+
+/// A state the data went through.
+pub struct State {
+    /// Sequence number of its last effect.
+    pub seq: u64,
+    /// The data.
+    pub content: Content,
+}
+
+/// What a life was like when the power failed: how much must be there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Promise {
+    /// Index of the state that a power failure may not take.
+    pub power: usize,
+    /// Index of the state that the end of the process may not take.
+    pub kill: usize,
+}
+
+impl Promise {
+    /// The index of the state that such an end may not take.
+    pub fn owed(&self, end: End) -> usize {
+        match end {
+            End::Kill => self.kill,
+            End::Power(_) => self.power,
+        }
+    }
+}
+
+/// An image of the disk and what must and may be found in it.
+pub struct Moment {
+    /// The disk.
+    pub disk: MemDisk,
+    /// What must be there.
+    pub promise: Promise,
+    /// States there were, whose last is the newest.
+    pub states: usize,
+    /// The time.
+    pub now: u64,
+    /// The settings then.
+    pub settings: Settings,
+    /// What was being done.
+    pub step: String,
+}
+
+/// A life.
+pub struct Life {
+    /// The engine.
+    pub rig: Rig,
+    /// What it was.
+    pub states: Vec<State>,
+    /// What it was promised.
+    pub promise: Promise,
+    /// Images of the disk, if asked for.
+    pub moments: Vec<Moment>,
+    /// What was done, newest last.
+    pub steps: Vec<String>,
+    /// What makes its disk fail.
+    pub faults: Faults,
+    /// Its disk.
+    pub disk: MemDisk,
+    /// Whether images are wanted.
+    pub watch: bool,
+    watched: Watched,
+    rng: SeededRandom,
+    commands: Commands,
+    settings: Settings,
+    /// A BGSAVE under way: how many saves there were and the state it covers.
+    saving: Option<(String, usize)>,
+    /// Whether a write was accepted since the last pass.
+    accepted: bool,
+}
+
+const POLICIES: [FsyncPolicy; 3] = [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
+
+/// Random settings, with the folder of all tests.
+pub fn any_settings(rng: &mut SeededRandom) -> Settings {
+    Settings {
+        appendonly: rng.below(5) > 0,
+        aof_use_rdb_preamble: rng.below(2) == 0,
+        aof_timestamp_enabled: rng.below(4) == 0,
+        rdbcompression: rng.below(2) == 0,
+        save: ["default", "", "1 1"][rng.below(3) as usize].into(),
+        auto_aof_rewrite_min_size: [4_000, 64 << 20][rng.below(2) as usize],
+        stop_writes_on_bgsave_error: false,
+        no_appendfsync_on_rewrite: rng.below(4) == 0,
+        ..settings(POLICIES[rng.below(3) as usize])
+    }
+}
+
+impl Life {
+    /// Begins on an empty disk.
+    pub fn begin(seed: u64, settings: Settings) -> Life {
+        Life::begin_on(disk(), seed, settings, |_| {}).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// Begins on `disk`, with faults set by `arm` before.
+    pub fn begin_on(
+        disk: MemDisk,
+        seed: u64,
+        settings: Settings,
+        arm: impl FnOnce(&Faults),
+    ) -> Result<Life, OpenError> {
+        let watched = Watched::new(disk.clone());
+        let faulty = FaultyDisk::new(Arc::new(watched.clone()));
+        let faults = faulty.faults();
+        arm(&faults);
+        let rig = Rig::open_at(Arc::new(faulty), settings.clone(), 1_000_000, seed)?;
+        let mut life = Life {
+            rig,
+            states: Vec::new(),
+            promise: Promise::default(),
+            moments: Vec::new(),
+            steps: vec!["open".into()],
+            faults,
+            disk,
+            watch: true,
+            watched,
+            rng: SeededRandom::new(seed),
+            commands: Commands::default(),
+            settings,
+            saving: None,
+            accepted: false,
+        };
+        life.remember();
+        // Before the first command there is nothing to lose.
+        life.gather(Promise::default());
+        Ok(life)
+    }
+
+    /// The index of the newest state.
+    pub fn newest(&self) -> usize {
+        self.states.len() - 1
+    }
+
+    fn seq(&mut self) -> u64 {
+        self.rig.info("seq").parse().unwrap()
+    }
+
+    fn remember(&mut self) {
+        let seq = self.seq();
+        if self.states.last().is_none_or(|s| s.seq != seq) {
+            let content = content(&self.rig);
+            self.states.push(State { seq, content });
+        }
+    }
+
+    /// Takes the images made since the last call; they owe what was promised
+    /// before the step that made them.
+    fn gather(&mut self, before: Promise) {
+        let step = self.steps.last().cloned().unwrap_or_default();
+        let (states, now) = (self.states.len(), self.rig.clock_ms());
+        let images = self.watched.take();
+        if self.watch {
+            let moments = images.into_iter().map(|disk| Moment {
+                disk,
+                promise: before,
+                states,
+                now,
+                settings: self.settings.clone(),
+                step: step.clone(),
+            });
+            self.moments.extend(moments);
+        }
+    }
+
+    /// An image of the disk now.
+    pub fn moment(&self, disk: MemDisk) -> Moment {
+        Moment {
+            disk,
+            promise: self.promise,
+            states: self.states.len(),
+            now: self.rig.clock_ms(),
+            settings: self.settings.clone(),
+            step: self.steps.last().cloned().unwrap_or_default(),
+        }
+    }
+
+    /// One random step.
+    pub fn step(&mut self) {
+        let before = self.promise;
+        let what = self.rng.below(100);
+        let name = match what {
+            0..50 => self.some_units(),
+            50..68 => self.pass(),
+            68..84 => {
+                let ms = [10, 100, 400, 1_100][self.rng.below(4) as usize];
+                self.tick(ms);
+                format!("tick {ms}")
+            }
+            84..87 => self.save(),
+            87..90 => self.bgsave(),
+            90..94 => self.rewrite(),
+            94..96 => self.change_settings(),
+            96..98 => {
+                self.rig.host.next_child = [ChildEnd::Exited(28), ChildEnd::Killed(9)]
+                    .get(what as usize - 96)
+                    .copied();
+                "the next child fails".into()
+            }
+            98 => {
+                self.rig.host.slot_taken ^= true;
+                "the fork slot changes hands".into()
+            }
+            _ => {
+                let mut exec = self.rig.exec.0.lock().unwrap();
+                exec.stalled ^= true;
+                format!("stalled {}", exec.stalled)
+            }
+        };
+        self.steps.push(name);
+        self.remember();
+        self.gather(before);
+        self.hear_promises();
+    }
+
+    fn some_units(&mut self) -> String {
+        let mut told = String::new();
+        for _ in 0..=self.rng.below(3) {
+            let atomic = self.rng.below(5) == 0;
+            let n = if atomic { 1 + self.rng.below(3) } else { 1 };
+            for _ in 0..n {
+                let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
+                let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+                let reply = self.rig.argv(db, atomic, &args).to_string();
+                self.accepted |= !reply.starts_with('-');
+                let mut line = args.join(&b' ').escape_ascii().to_string();
+                line.truncate(60);
+                told += &format!("{}{db}:{line}; ", if atomic { "*" } else { "" });
+            }
+            self.remember();
+        }
+        told
+    }
+
+    /// The end of a pass, and what it promises.
+    pub fn pass(&mut self) -> String {
+        let newest = self.newest();
+        let good = self.rig.pass();
+        self.remember();
+        let accepted = std::mem::take(&mut self.accepted);
+        if good && self.log_promises() {
+            let busy = self.rig.exec.in_flight_now() > 0;
+            let healthy = self.rig.info("aof_last_write_status") == "ok";
+            // Even while the log is broken: whatever was accepted was.
+            let always = self.rig.engine.settings().appendfsync == FsyncPolicy::Always;
+            if always && (accepted || healthy) {
+                self.promise.power = self.promise.power.max(newest);
+            }
+            if always && (accepted || healthy) || healthy && !busy {
+                self.promise.kill = self.promise.kill.max(newest);
+            }
+        }
+        format!("pass {good}")
+    }
+
+    /// Time goes by; the end of a child is told, jobs end.
+    pub fn tick(&mut self, ms: u64) {
+        self.rig.clock.advance_ms(ms);
+        if self.rng.below(3) > 0
+            && let Some(end) = self.rig.host.child.take()
+        {
+            self.rig.engine.child_done(&mut self.rig.host, end);
+        }
+        let Rig { engine, host, .. } = &mut self.rig;
+        engine.tick(host);
+        self.remember();
+    }
+
+    fn log_promises(&mut self) -> bool {
+        self.rig.info("aof_enabled") == "1" && self.rig.info("aof_turning_on") == "0"
+    }
+
+    /// What INFO says is durable.
+    fn hear_promises(&mut self) {
+        if self.log_promises()
+            && let Ok(seq) = self.rig.info("durable_seq").parse::<u64>()
+            && let Some(i) = self.states.iter().rposition(|s| s.seq <= seq)
+        {
+            self.promise.power = self.promise.power.max(i);
+        }
+        if let Some((saves, covers)) = &self.saving
+            && self.rig.info("rdb_bgsave_in_progress") == "0"
+        {
+            let (saves, covers) = (saves.clone(), *covers);
+            self.saving = None;
+            if self.rig.info("rdb_saves") != saves
+                && self.rig.info("rdb_last_bgsave_status") == "ok"
+            {
+                self.promise.power = self.promise.power.max(covers);
+            }
+        }
+        self.promise.kill = self.promise.kill.max(self.promise.power);
+    }
+
+    fn save(&mut self) -> String {
+        let newest = self.newest();
+        let result = self.rig.engine.save(&mut self.rig.host);
+        if result.is_ok() {
+            self.promise.power = self.promise.power.max(newest);
+        }
+        format!("SAVE {}", result.is_ok())
+    }
+
+    fn bgsave(&mut self) -> String {
+        self.remember();
+        let saves = self.rig.info("rdb_saves");
+        let covers = self.newest();
+        let result = self.rig.engine.bgsave(&mut self.rig.host, false);
+        if result.is_ok() {
+            self.saving = Some((saves, covers));
+        }
+        format!("BGSAVE {result:?}")
+    }
+
+    fn rewrite(&mut self) -> String {
+        format!("REWRITE {:?}", self.rig.engine.rewrite(&mut self.rig.host))
+    }
+
+    fn change_settings(&mut self) -> String {
+        let before = self.settings.clone();
+        let mut after = any_settings(&mut self.rng);
+        if self.rng.below(2) == 0 {
+            after.appendonly = before.appendonly;
+        }
+        let newest = self.newest();
+        let promising = self.log_promises();
+        self.rig.engine.apply(&mut self.rig.host, after);
+        self.settings = self.rig.engine.settings().clone();
+        let after = &self.settings;
+        let closed = "Notice: The log is off and closed.";
+        if promising
+            && !after.appendonly
+            && self.rig.host.lines.last().is_some_and(|l| l == closed)
+            && self
+                .rig
+                .host
+                .lines
+                .iter()
+                .all(|l| !l.contains("was closed at"))
+        {
+            self.promise.power = self.promise.power.max(newest);
+        }
+        let after = &self.settings;
+        format!(
+            "appendonly {} to {} {:?}",
+            before.appendonly, after.appendonly, after.appendfsync
+        )
+    }
+
+    /// Everything is well again: the disk works, jobs end, children are
+    /// possible, and time goes by.
+    pub fn calm_down(&mut self) {
+        self.faults.clear();
+        self.rig.exec.0.lock().unwrap().stalled = false;
+        self.rig.host.slot_taken = false;
+        self.rig.host.next_child = None;
+        for _ in 0..40 {
+            if let Some(end) = self.rig.host.child.take() {
+                self.rig.engine.child_done(&mut self.rig.host, end);
+            }
+            self.rig.clock.advance_ms(400);
+            let Rig { engine, host, .. } = &mut self.rig;
+            engine.tick(host);
+            self.remember();
+            self.pass();
+            self.hear_promises();
+        }
+        self.watched.take();
+        self.steps.push("calm down".into());
+    }
+}
+
+impl Rig {
+    fn clock_ms(&self) -> u64 {
+        use crate::base::clock::Clock;
+        self.clock.now_ms()
+    }
+}
+
+impl crate::testing::SharedExecutor {
+    fn in_flight_now(&self) -> usize {
+        use crate::persist::executor::Executor;
+        self.in_flight()
+    }
+}
+
+/// Prints what led to a failure.
+pub struct Told<'a>(pub String, pub &'a Life);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for step in &self.1.steps {
+                eprintln!("  {step}");
+            }
+            for line in &self.1.rig.host.lines {
+                eprintln!("  | {line}");
+            }
+            eprintln!("repeat with {}", self.0);
+        }
+    }
+}
+
+/// Ways a life can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The process is killed.
+    Kill,
+    /// The power fails.
+    Power(Crash),
+}
+
+impl End {
+    /// A random one.
+    pub fn draw(rng: &mut SeededRandom) -> End {
+        let seed = rng.next_u64();
+        let granularity = [1, 64, 512, 4096][rng.below(4) as usize];
+        match rng.below(5) {
+            0 => End::Kill,
+            1 => End::Power(Crash::DropUnsynced),
+            2 => End::Power(Crash::Scrambled { seed, granularity }),
+            _ => End::Power(Crash::Torn { seed, granularity }),
+        }
+    }
+
+    /// What it leaves.
+    pub fn apply(self, disk: &MemDisk) -> MemDisk {
+        match self {
+            End::Kill => disk.kill(),
+            End::Power(how) => disk.crash(how),
+        }
+    }
+}
+
+/// The files and their lengths, and the manifest, for messages.
+fn describe_disk(disk: &MemDisk) -> String {
+    let mut text = String::new();
+    for dir in ["/data", "/data/persist-aof", "/data/quarantine"] {
+        for name in disk.list(Path::new(dir)).unwrap_or_default() {
+            let path = Path::new(dir).join(name);
+            let len = ReadDisk::len(disk, &path).unwrap_or(0);
+            text += &format!("\n  {} {len}", path.display());
+            if path.extension().is_some_and(|e| e == "manifest") {
+                let bytes = read_file(disk, &path).unwrap_or_default();
+                text += &format!("\n{}", String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+    text
+}
+
+/// Opens what is left of a life, and says which of its states it is.
+pub fn judge(
+    states: &[State],
+    moment: &Moment,
+    end: End,
+    left: &MemDisk,
+    owed: usize,
+) -> (Rig, usize) {
+    let before = describe_disk(left);
+    let said = || {
+        format!(
+            "{end:?} in step {}, {:?}: {before}\n",
+            moment.step, moment.settings.appendfsync
+        )
+    };
+    let rig = Rig::open_at(
+        Arc::new(left.clone()),
+        moment.settings.clone(),
+        moment.now,
+        99,
+    )
+    .unwrap_or_else(|e| panic!("{}: {e}", said()));
+    check_folder(left);
+    let found = content(&rig);
+    let known = &states[..moment.states];
+    let index = known
+        .iter()
+        .rposition(|s| is_alive_part(&found, &s.content, moment.now))
+        .unwrap_or_else(|| panic!("{}: a state that never was: {:#?}", said(), rig.host.lines));
+    assert!(
+        index >= owed,
+        "{}: state {index} (seq {}) where {owed} (seq {}) of {} was promised: {:#?}",
+        said(),
+        known[index].seq,
+        known[owed].seq,
+        known.len() - 1,
+        rig.host.lines
+    );
+    (rig, index)
+}
+
+/// After a start: no temporary file, and nothing in the log's folder but
+/// what the manifest names.
+pub fn check_folder(disk: &MemDisk) {
+    let (dir, log) = (Path::new("/data"), Path::new("/data/persist-aof"));
+    let mut names = disk.list(dir).unwrap();
+    let in_log = disk.list(log).unwrap_or_default();
+    names.extend(in_log.iter().cloned());
+    assert!(!names.iter().any(|n| n.contains("temp-")), "{names:?}");
+    if in_log.is_empty() {
+        return;
+    }
+    let bytes = read_file(disk, &log.join("persist.aof.manifest")).unwrap();
+    let manifest = Manifest::parse(&bytes).unwrap();
+    let mut listed: Vec<&str> = manifest.needed().collect();
+    listed.push("persist.aof.manifest");
+    let extra: Vec<_> = in_log
+        .iter()
+        .filter(|n| !listed.contains(&n.as_str()))
+        .collect();
+    assert!(extra.is_empty(), "{extra:?} beside {listed:?}");
+}

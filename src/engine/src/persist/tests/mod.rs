@@ -1,0 +1,12 @@
+//! Attacks on everything durable. See each file for what it attacks.
+//!
+//! `ROUNDS=n` makes the random ones n times as long, `SEED=n` begins with
+//! another seed; a failure prints the seed that repeats it.
+
+mod corrupt;
+mod crash;
+mod driver;
+mod faults;
+mod model;
+mod recovery;
+mod stages;
