@@ -182,11 +182,7 @@ impl Persist {
             return;
         }
         match &self.rewrite.stage {
-            Stage::Idle => {
-                if self.rewrite_is_due() && host.can_fork() {
-                    self.begin_rewrite();
-                }
-            }
+            Stage::Idle if self.rewrite_is_due() && host.can_fork() => self.begin_rewrite(),
             Stage::Ready { since_ms, target } => {
                 let (since_ms, target) = (*since_ms, target.clone());
                 let can_go_on = self.health.is_ok() || self.needs_base();

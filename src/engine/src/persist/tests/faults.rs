@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::driver::{End, Life, Told, any_settings, check_folder, first_seed, judge, rounds};
-use crate::base::random::{Random, SeededRandom};
+use crate::base::random::SeededRandom;
 use crate::host::ChildEnd;
 use crate::io::faulty::{Fault, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
