@@ -35,8 +35,8 @@ bench: build ## Compare with the host's own persistence; ARGS=--quick for a shor
 torture: build ## Kill, slow down and fault servers under load; what was acknowledged must come back
 	$(CARGO) test --release --test torture -- --nocapture $(ARGS)
 
-differential: build ## Compare every command with the same command on the host's own keyspace
-	$(CARGO) test --release --test differential -- --nocapture $(ARGS)
+differential: build ## Compare every command with the host's own, COMMANDS=1000000 random ones a family if not said
+	COMMANDS=$${COMMANDS:-1000000} $(CARGO) test --release --test commands -- --nocapture $(ARGS)
 
 clean: ## Remove what building made (not ./data)
 	$(CARGO) clean

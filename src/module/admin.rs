@@ -144,8 +144,8 @@ extern "C" fn last_save(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) 
 }
 
 extern "C" fn show_info(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
-    on_engine(ctx, argv, argc, |engine, _, ctx, args| {
-        ctx.reply_text(&info::text(engine, args.get(1..).unwrap_or_default()));
+    on_engine(ctx, argv, argc, |engine, host, ctx, args| {
+        ctx.reply_text(&info::text(engine, host, args.get(1..).unwrap_or_default()));
         Ok(())
     })
 }

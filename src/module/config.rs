@@ -77,6 +77,15 @@ pub fn take_changed() -> Option<Settings> {
     with_draft(|draft| std::mem::take(&mut draft.changed).then(|| draft.settings.clone()))?
 }
 
+/// Shows what is in force, unless somebody changed a setting meanwhile.
+pub fn show(settings: Settings) {
+    with_draft(|draft| {
+        if !draft.changed {
+            draft.settings = settings;
+        }
+    });
+}
+
 fn with_draft<R>(work: impl FnOnce(&mut Draft) -> R) -> Option<R> {
     DRAFT.with(|slot| slot.as_mut().map(work))?
 }

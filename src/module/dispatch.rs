@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use persist_engine::command::{Flags, Spec, table};
 use persist_engine::engine::Call;
+use persist_engine::settings::FsyncPolicy;
 use redis_module::raw;
 
 use crate::ffi::{self, Ctx};
@@ -139,17 +140,20 @@ fn execute<'a>(
     };
     let result = state::with(Some(caller), |engine, host| {
         let result = engine.execute(host, spec, args, call, reply);
-        // The hook is over for this pass, or this reply won't wait for it.
-        // Inside a transaction that splits it, which a crash could show; no
-        // reply before its bytes is the stronger promise.
-        if write
-            && (state::get(&IN_WINDOW) || state::get(&SYNC_EACH))
-            && flags & raw::REDISMODULE_CTX_FLAGS_IS_CHILD == 0
-        {
-            engine.before_sleep(host);
+        if write && engine.settings().appendfsync == FsyncPolicy::Always {
+            host.note_writer(ctx.client_id());
         }
         result
     });
+    // The hook is over for this pass, or this reply won't wait for it. Inside
+    // a transaction that splits it, which a crash could show; no reply before
+    // its bytes is the stronger promise.
+    if write
+        && (state::get(&IN_WINDOW) || state::get(&SYNC_EACH))
+        && flags & raw::REDISMODULE_CTX_FLAGS_IS_CHILD == 0
+    {
+        state::before_replies();
+    }
     match result {
         Some(Ok(())) => {}
         Some(Err(error)) => ctx.reply_error(&error.to_string()),

@@ -62,14 +62,24 @@ fn on_server(ctx: *mut raw::RedisModuleCtx, work: impl FnOnce(Ctx<'_>)) {
     });
 }
 
+/// Hands changed settings to the engine. It may refuse to turn the log on;
+/// then CONFIG shows that.
+fn apply_settings() {
+    if let Some(settings) = config::take_changed() {
+        let now = state::with(None, |engine, host| {
+            engine.apply(host, settings);
+            engine.settings().clone()
+        });
+        if let Some(now) = now {
+            config::show(now);
+        }
+    }
+}
+
 /// Hands changed settings to the engine, then lets it write.
 fn before_replies() {
-    state::with(None, |engine, host| {
-        if let Some(settings) = config::take_changed() {
-            engine.apply(host, settings);
-        }
-        engine.before_sleep(host);
-    });
+    apply_settings();
+    state::before_replies();
 }
 
 extern "C" fn on_loop(
@@ -100,12 +110,8 @@ extern "C" fn on_cron(
     _: *mut c_void,
 ) {
     on_server(ctx, |_| {
-        state::with(None, |engine, host| {
-            if let Some(settings) = config::take_changed() {
-                engine.apply(host, settings);
-            }
-            engine.tick(host);
-        });
+        apply_settings();
+        state::with(None, |engine, host| engine.tick(host));
     });
 }
 

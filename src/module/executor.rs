@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use persist_engine::host::JobPanicked;
 use persist_engine::persist::executor::{Done, Executor, Job};
@@ -15,7 +15,8 @@ use crate::ffi::host;
 
 /// Runs jobs on one thread, in order, and wakes the event loop after each.
 pub struct IoThread {
-    jobs: Sender<Job>,
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
     ends: Receiver<Done>,
     in_flight: usize,
 }
@@ -28,7 +29,7 @@ impl IoThread {
     pub fn start() -> std::io::Result<Self> {
         let (jobs, queue) = channel::<Job>();
         let (results, ends) = channel();
-        spawn("persist-io", move || {
+        let thread = spawn("persist-io", move || {
             for job in queue {
                 let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
                     Box::new(JobPanicked(crate::panic_text(&*panic).to_owned()))
@@ -40,7 +41,8 @@ impl IoThread {
             }
         })?;
         Ok(IoThread {
-            jobs,
+            jobs: Some(jobs),
+            thread: Some(thread),
             ends,
             in_flight: 0,
         })
@@ -54,10 +56,29 @@ impl IoThread {
     }
 }
 
+/// When the module fails to start, its code is unmapped after this: the
+/// thread must be gone by then.
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        self.jobs = None;
+        join(&mut self.thread);
+    }
+}
+
+/// Waits for the end of a thread that was told to end.
+pub fn join(thread: &mut Option<JoinHandle<()>>) {
+    if let Some(thread) = thread.take() {
+        // What it panicked with was logged.
+        let _ = thread.join();
+    }
+}
+
 impl Executor for IoThread {
     fn submit(&mut self, job: Job) {
         // The thread ends only after this sender.
-        if self.jobs.send(job).is_ok() {
+        if let Some(jobs) = &self.jobs
+            && jobs.send(job).is_ok()
+        {
             self.in_flight += 1;
         }
     }
@@ -104,7 +125,7 @@ extern "C" fn woken(_: *mut c_void) {
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     // SAFETY: sets of signals on this stack; the thread inherits the mask,
     // and this thread gets its own back.
     unsafe {
@@ -122,6 +143,6 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Resul
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
         let started = thread::Builder::new().name(name.into()).spawn(work);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut());
-        started.map(drop)
+        started
     }
 }

@@ -269,6 +269,30 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// Closes a client's connection, with whatever was still to be sent.
+    pub fn kill_client(self, id: u64) {
+        // SAFETY: C strings as the format says; a reply is freed once.
+        unsafe {
+            let reply = host!(RedisModule_Call(
+                self.0,
+                c"CLIENT".as_ptr(),
+                c"ccl".as_ptr(),
+                c"KILL".as_ptr(),
+                c"ID".as_ptr(),
+                id as std::ffi::c_longlong
+            ));
+            if !reply.is_null() {
+                host!(RedisModule_FreeCallReply(reply));
+            }
+        }
+    }
+
+    /// The client's id; 0 if there is none.
+    pub fn client_id(self) -> u64 {
+        // SAFETY: a valid context.
+        unsafe { host!(RedisModule_GetClientId(self.0)) as u64 }
+    }
+
     /// A field of INFO.
     pub fn info(self, section: &CStr, field: &CStr) -> Option<String> {
         // SAFETY: C strings; the field's text is copied before the data is

@@ -1,6 +1,6 @@
 //! The host as the engine sees it.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use persist_engine::data::entry::Entry;
 use persist_engine::data::table::Table;
-use persist_engine::host::{ChildEnd, ChildWork, Host, Level};
+use persist_engine::host::{ChildEnd, ChildMemory, ChildWork, Host, Level};
 use persist_engine::keyspace::keys::{EventClass, Garbage};
 use redis_module::raw;
 
@@ -43,6 +43,9 @@ pub struct Side {
     pub reaper: Reaper,
     /// Notifications to be sent once the engine is free.
     pub notes: Vec<Note>,
+    /// Under `appendfsync always`: clients with a write in this pass of the
+    /// event loop, whose replies wait for its fsync.
+    pub writers: Vec<u64>,
 }
 
 /// The host during one piece of work.
@@ -70,6 +73,13 @@ impl<'a> Link<'a> {
             side,
             caller: None,
             next: 0,
+        }
+    }
+
+    /// A client's reply waits for the fsync of this pass.
+    pub fn note_writer(&mut self, id: u64) {
+        if self.side.writers.last() != Some(&id) {
+            self.side.writers.push(id);
         }
     }
 
@@ -207,6 +217,20 @@ impl Host for Link<'_> {
                 }
             }
             pid => Ok(pid),
+        }
+    }
+
+    fn child_memory(&mut self) -> ChildMemory {
+        let ctx = self.ctx();
+        let read = |field: &CStr| {
+            let text = ctx.info(c"persistence", field);
+            text.and_then(|text| text.parse().ok()).unwrap_or(0)
+        };
+        ChildMemory {
+            last: read(c"module_fork_last_cow_size"),
+            current: read(c"current_cow_size"),
+            peak: read(c"current_cow_peak"),
+            age_secs: read(c"current_cow_size_age"),
         }
     }
 

@@ -4,6 +4,7 @@ use std::ffi::c_int;
 use std::fmt::Write;
 
 use persist_engine::engine::Engine;
+use persist_engine::host::Host;
 use redis_module::raw;
 
 use crate::alloc;
@@ -11,13 +12,17 @@ use crate::ffi::{c_string, host};
 use crate::state;
 
 /// Every field: the engine's, and what only the adapter knows.
-fn fields(engine: &mut Engine, field: &mut dyn FnMut(&'static str, &str, &str)) {
-    engine.info(field);
+fn fields(
+    engine: &mut Engine,
+    host: &mut dyn Host,
+    field: &mut dyn FnMut(&'static str, &str, &str),
+) {
+    engine.info(host, field);
     field("adapter", "allocated_bytes", &alloc::in_use().to_string());
 }
 
 /// The text of PERSIST.INFO: all sections, or those named.
-pub fn text(engine: &mut Engine, wanted: &[&[u8]]) -> String {
+pub fn text(engine: &mut Engine, host: &mut dyn Host, wanted: &[&[u8]]) -> String {
     let all = wanted.is_empty()
         || wanted.iter().any(|w| {
             ["all", "everything", "default"]
@@ -26,7 +31,7 @@ pub fn text(engine: &mut Engine, wanted: &[&[u8]]) -> String {
         });
     let mut out = String::new();
     let mut current = "";
-    fields(engine, &mut |section, name, value| {
+    fields(engine, host, &mut |section, name, value| {
         if !all
             && !wanted
                 .iter()
@@ -53,9 +58,9 @@ pub extern "C" fn on_info(ctx: *mut raw::RedisModuleInfoCtx, for_crash_report: c
         return;
     }
     crate::guarded((), || {
-        state::with(None, |engine, _| {
+        state::with(None, |engine, link| {
             let mut current = "";
-            fields(engine, &mut |section, name, value| {
+            fields(engine, link, &mut |section, name, value| {
                 let (name, value) = (c_string(name), c_string(value));
                 // SAFETY: a valid context, and strings that the host copies.
                 // It skips the fields of sections nobody asked for.

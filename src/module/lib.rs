@@ -120,6 +120,7 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
         detached: ctx.detached(),
         reaper: Reaper::start().map_err(threads)?,
         notes: Vec::new(),
+        writers: Vec::new(),
     };
     let parts = Parts {
         disk: Arc::new(OsDisk),
@@ -131,6 +132,7 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
             .config(c"databases")
             .and_then(|n| n.parse().ok())
             .unwrap_or(16),
+        memory: alloc::in_use,
     };
     let engine = Engine::open(settings, parts, &mut Link::detached(&mut side))
         .map_err(|error| error.to_string())?;

@@ -100,6 +100,29 @@ pub struct Caller<'a> {
     pub args: &'a [&'a [u8]],
 }
 
+/// Lets the engine write and sync what was logged, before replies leave.
+/// Clients whose write could not be made as durable as promised are cut off:
+/// their reply stands in a buffer already, and it would be a lie.
+pub fn before_replies() {
+    let cut_off = MODULE.with(|slot| {
+        let Module { engine, side } = slot.as_mut()?;
+        let kept = engine.before_sleep(&mut Link::detached(side));
+        let writers = if kept {
+            Vec::new()
+        } else {
+            std::mem::take(&mut side.writers)
+        };
+        side.writers.clear();
+        Some((writers, side.detached))
+    });
+    // The engine is free again: closing a client may call back.
+    if let Some(Some((writers, ctx))) = cut_off {
+        for id in writers {
+            ctx.kill_client(id);
+        }
+    }
+}
+
 /// Works with the engine; `None` when it isn't open or a caller further up
 /// works with it. Keyspace notifications go out afterwards, since whoever
 /// gets them may come back to us.

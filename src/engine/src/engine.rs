@@ -41,6 +41,8 @@ pub struct Parts {
     pub pid: u32,
     /// How many databases the host has.
     pub databases: u32,
+    /// Bytes that the engine holds now, for `maxmemory`.
+    pub memory: fn() -> usize,
 }
 
 /// Why the engine can't start: what happened, where, and what to do.
@@ -69,6 +71,7 @@ pub struct Engine {
     persist: Persist,
     clock: Arc<dyn Clock + Send + Sync>,
     rng: Box<dyn Random>,
+    memory: fn() -> usize,
     /// How far the child of a save or rewrite has come, 0 to 1.
     child_progress: f64,
 }
@@ -120,6 +123,7 @@ impl Engine {
             mut rng,
             pid,
             databases,
+            memory,
         } = parts;
         let (mut seed, mut history) = ([0; 16], [0; 16]);
         rng.fill(&mut seed);
@@ -148,6 +152,7 @@ impl Engine {
             persist,
             clock,
             rng,
+            memory,
             child_progress: 0.0,
         };
         engine.reap_after_load(host);
@@ -221,6 +226,7 @@ impl Engine {
         let write = spec.flags.has(Flags::WRITE);
         if write {
             self.persist.may_write()?;
+            self.has_room(spec)?;
         }
         let mut out = Doings {
             host,
@@ -242,6 +248,18 @@ impl Engine {
             self.persist.unit_done(host);
         }
         result
+    }
+
+    /// Whether a command that may grow the keyspace may run.
+    #[inline]
+    fn has_room(&self, spec: &Spec) -> Result<(), CommandError> {
+        let cap = self.persist.settings.maxmemory;
+        if cap > 0 && spec.flags.has(Flags::DENYOOM) && (self.memory)() as u64 > cap as u64 {
+            return Err(CommandError::text(
+                "OOM command not allowed when used memory > 'persist.maxmemory'.",
+            ));
+        }
+        Ok(())
     }
 
     /// The end of one pass of the event loop, before replies leave: what was
@@ -308,8 +326,9 @@ impl Engine {
 
     /// PERSIST.INFO: calls `field(section, name, value)` for each field, the
     /// sections in order.
-    pub fn info(&mut self, field: &mut dyn FnMut(&'static str, &str, &str)) {
-        self.persist.info(&self.space, self.child_progress, field);
+    pub fn info(&mut self, host: &mut dyn Host, field: &mut dyn FnMut(&'static str, &str, &str)) {
+        self.persist
+            .info(host, &self.space, self.child_progress, field);
     }
 
     /// How far the child has come (0 to 1), as the adapter hears of it.

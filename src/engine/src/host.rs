@@ -28,6 +28,20 @@ pub enum ChildEnd {
 /// 1), and returns its exit code.
 pub type ChildWork<'a> = &'a mut dyn FnMut(&mut dyn FnMut(f64)) -> i32;
 
+/// Memory that children cost by copying what the server changes meanwhile,
+/// in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChildMemory {
+    /// The last child that ended well.
+    pub last: u64,
+    /// The present child.
+    pub current: u64,
+    /// The present child at its worst.
+    pub peak: u64,
+    /// How old `current` is, in s.
+    pub age_secs: u64,
+}
+
 /// The host, as the engine sees it. Everything happens on its main thread.
 pub trait Host {
     /// Writes a line to the server's log.
@@ -52,6 +66,8 @@ pub trait Host {
     fn fork(&mut self, work: ChildWork<'_>) -> Result<i32, String>;
     /// Ends the child and waits for its end; no [`ChildEnd`] will be told.
     fn kill_child(&mut self, pid: i32);
+    /// What children of ours cost.
+    fn child_memory(&mut self) -> ChildMemory;
     /// A latency sample, in ms.
     fn latency(&mut self, event: &'static str, ms: u64);
 }

@@ -194,14 +194,6 @@ pub static SETTINGS: &[Setting] = &[
         "Never rewrite a log smaller than this.",
     ),
     number(
-        "max-at-risk-ms",
-        2000,
-        1,
-        1 << 40,
-        false,
-        "How long writes may wait for their fsync under everysec.",
-    ),
-    number(
         "maxmemory",
         0,
         0,
@@ -231,7 +223,6 @@ pub struct Settings {
     pub aof_load_truncated: bool,
     pub auto_aof_rewrite_percentage: i64,
     pub auto_aof_rewrite_min_size: i64,
-    pub max_at_risk_ms: i64,
     pub maxmemory: i64,
 }
 
@@ -254,7 +245,6 @@ impl Default for Settings {
             aof_load_truncated: true,
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 << 20,
-            max_at_risk_ms: 2000,
             maxmemory: 0,
         }
     }
@@ -386,7 +376,6 @@ impl Settings {
         *match name {
             "auto-aof-rewrite-percentage" => &mut self.auto_aof_rewrite_percentage,
             "auto-aof-rewrite-min-size" => &mut self.auto_aof_rewrite_min_size,
-            "max-at-risk-ms" => &mut self.max_at_risk_ms,
             "maxmemory" => &mut self.maxmemory,
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
         } = value;
@@ -416,7 +405,6 @@ impl Settings {
             "aof-load-truncated" => SettingValue::Bool(self.aof_load_truncated),
             "auto-aof-rewrite-percentage" => SettingValue::Number(self.auto_aof_rewrite_percentage),
             "auto-aof-rewrite-min-size" => SettingValue::Number(self.auto_aof_rewrite_min_size),
-            "max-at-risk-ms" => SettingValue::Number(self.max_at_risk_ms),
             "maxmemory" => SettingValue::Number(self.maxmemory),
             _ => return None,
         })

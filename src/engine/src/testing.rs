@@ -12,7 +12,7 @@ use crate::command::testing::dump;
 use crate::data::entry::Entry;
 use crate::data::table::Table;
 use crate::engine::{Call, Engine, OpenError, Parts};
-use crate::host::{ChildEnd, ChildWork, Host, Level};
+use crate::host::{ChildEnd, ChildMemory, ChildWork, Host, Level};
 use crate::io::Disk;
 use crate::io::mem::MemDisk;
 use crate::keyspace::keys::{EventClass, Garbage};
@@ -57,6 +57,9 @@ impl Host for TestHost {
             None => ChildEnd::Exited(work(&mut |_| {})),
         });
         Ok(4242)
+    }
+    fn child_memory(&mut self) -> ChildMemory {
+        ChildMemory::default()
     }
     fn kill_child(&mut self, _: i32) {
         self.child = None;
@@ -134,6 +137,7 @@ impl Rig {
             rng: Box::new(SeededRandom::new(seed)),
             pid: 77,
             databases: 16,
+            memory: || 1 << 20,
         };
         let mut host = TestHost::default();
         let engine = Engine::open(settings, parts, &mut host)?;
@@ -197,11 +201,12 @@ impl Rig {
     /// A field of PERSIST.INFO.
     pub fn info(&mut self, name: &str) -> String {
         let mut found = String::from("missing");
-        self.engine.info(&mut |_, field, value| {
+        let mut keep = |_: &'static str, field: &str, value: &str| {
             if field == name {
                 found = value.to_string();
             }
-        });
+        };
+        self.engine.info(&mut self.host, &mut keep);
         found
     }
 }

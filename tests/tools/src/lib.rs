@@ -1,12 +1,15 @@
 //! What tests and benchmarks of redis-persist share: real servers as child processes, a raw RESP client, a seeded data
 //! generator, a journal of acknowledged writes, and a preloaded library that slows, fails and traces system calls.
 
+pub mod contents;
 pub mod generate;
 pub mod journal;
 pub mod load;
+pub mod order;
 pub mod preload;
 pub mod raw;
 pub mod server;
+pub mod traffic;
 
 use std::fmt;
 

@@ -1,8 +1,10 @@
-//! The preloaded library that slows, fails and traces a server's system calls: `tests/preload/slow_fsync.c`.
+//! The preloaded library that slows, fails, leaves out and traces a server's system calls, ends it at one of them, and
+//! shifts its clock: `tests/preload/faults.c`.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use crate::server::workspace;
 use crate::{Error, Result};
@@ -55,7 +57,33 @@ impl Preload {
         self.set("TRACE_FILE", file)
     }
 
-    /// How many bytes of what is written the trace keeps (64 if not said, 512 at most).
+    /// Calls of this kind (`fsync`: of files; `dirsync`: of folders) on paths that match `glob` are neither made nor
+    /// traced, as if they weren't in the code: the `nth` of them, or all for 0.
+    pub fn swallow(self, kind: &str, glob: &str, nth: u64) -> Self {
+        self.set("SWALLOW", format!("{kind} {glob} {nth}"))
+    }
+
+    /// SIGKILL just before the `nth` change of a file, folder or name whose path contains `path`.
+    pub fn kill_at(self, nth: u64, path: &str) -> Self {
+        self.set("KILL_AT", nth.to_string()).kill_path(path)
+    }
+
+    /// Which paths count for [`Preload::kill_at`] and [`Faults::kill_at`].
+    pub fn kill_path(self, text: &str) -> Self {
+        self.set("KILL_PATH", text)
+    }
+
+    /// When the server is killed at a write, half of it is written.
+    pub fn kill_torn(self) -> Self {
+        self.set("KILL_TORN", "1")
+    }
+
+    /// The server's real-time clock is so many seconds ahead.
+    pub fn clock_shift(self, seconds: i64) -> Self {
+        self.set("CLOCK_SHIFT_S", seconds.to_string())
+    }
+
+    /// How many bytes of what is written the trace keeps (64 if not said, 16384 at most).
     pub fn trace_data(self, bytes: u64) -> Self {
         self.set("TRACE_DATA", bytes.to_string())
     }
@@ -82,16 +110,19 @@ pub struct Faults {
     pub fail_fsync: bool,
     /// Each write to a file fails with this errno; 0 for none.
     pub fail_write: i32,
+    /// The server is killed just before its so-manieth change on disk from now on; 0 for never.
+    pub kill_at: u64,
 }
 
 impl Faults {
     /// From now on these faults, and no others.
     pub fn apply(&self, control: &Path) -> Result<()> {
         let text = format!(
-            "slow_fsync_ms={}\nfail_fsync={}\nfail_write={}\n",
+            "slow_fsync_ms={}\nfail_fsync={}\nfail_write={}\nkill_at={}\n",
             self.slow_fsync_ms,
             u8::from(self.fail_fsync),
-            self.fail_write
+            self.fail_write,
+            self.kill_at
         );
         // In one step, so that the server never reads half of it.
         let new = control.with_extension("new");
@@ -100,24 +131,33 @@ impl Faults {
     }
 }
 
-/// Compiles the library into `dir`.
+/// The library in `dir`; compiled once, then copied.
 pub fn compile(dir: &Path) -> Result<PathBuf> {
-    let library = dir.join("slow_fsync.so");
+    static COMPILED: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+    let library = dir.join("faults.so");
     if library.exists() {
+        return Ok(library);
+    }
+    let mut compiled = COMPILED
+        .lock()
+        .map_err(|_| Error::new("a thread that compiled faults.c panicked"))?;
+    if let Some(bytes) = &*compiled {
+        std::fs::write(&library, bytes)?;
         return Ok(library);
     }
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
     let output = Command::new(&compiler)
         .args(["-shared", "-fPIC", "-O1", "-o"])
         .arg(&library)
-        .arg(workspace().join("tests/preload/slow_fsync.c"))
+        .arg(workspace().join("tests/preload/faults.c"))
         .output()
         .map_err(|error| Error::new(format!("{}: {error}", compiler.display())))?;
     if output.status.success() {
+        *compiled = Some(std::fs::read(&library)?);
         return Ok(library);
     }
     Err(Error::new(format!(
-        "slow_fsync.c does not compile:\n{}",
+        "faults.c does not compile:\n{}",
         String::from_utf8_lossy(&output.stderr)
     )))
 }
@@ -179,13 +219,26 @@ impl Call {
 pub fn read_trace(file: &Path) -> Result<Vec<Call>> {
     let text = String::from_utf8_lossy(&std::fs::read(file)?).into_owned();
     let mut calls = Vec::new();
-    for line in text.lines() {
+    // A process that was killed may have left half a line, at the end.
+    let whole = text.rfind('\n').map_or(0, |end| end + 1);
+    for line in text[..whole].lines() {
         let call =
             parse_call(line).ok_or_else(|| Error::new(format!("bad trace line {line:?}")))?;
         calls.push(call);
     }
     calls.sort_by_key(|call| call.end);
     Ok(calls)
+}
+
+/// Now, by the clock of traces.
+pub fn monotonic_ns() -> u64 {
+    let mut t = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: clock_gettime(2) fills the structure that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut t) };
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
 fn parse_call(line: &str) -> Option<Call> {

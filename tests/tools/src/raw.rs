@@ -379,6 +379,8 @@ impl RawClient {
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Error::new("the server closed the connection")),
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                // A socket with a time limit says so after its process was stopped.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 // What has come may be whole already, just not yet parsed.
                 Err(error) if wanted > 1 && would_block(&error) => wanted = 1,
                 Err(error) => return Err(error.into()),

@@ -43,8 +43,15 @@ pub struct Object {
 }
 
 /// The one-allocation form; see the layout above.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SmallEntry(Box<[u8]>);
+
+/// Fills an empty slot of a table: no key at all, and no allocation.
+impl Default for Entry {
+    fn default() -> Self {
+        Entry::Small(SmallEntry::default())
+    }
+}
 
 /// Where things lie in a small entry.
 #[derive(Debug, Clone, Copy)]
@@ -111,27 +118,39 @@ impl SmallEntry {
         &self.0
     }
 
+    #[inline]
     fn layout(&self) -> Layout {
-        let (klen, n) = packed::read_varint(&self.0[1..]).unwrap_or((0, 0));
-        let after = 1 + n;
-        if self.0[0] & HAS_EXPIRY == 0 {
+        let (flags, after, klen) = match &*self.0 {
+            // Nearly every key is shorter than 128 bytes.
+            [flags, klen, ..] if *klen < 0x80 => (*flags, 2, usize::from(*klen)),
+            [flags, rest @ ..] => {
+                let (klen, n) = packed::read_varint(rest).unwrap_or((0, 0));
+                (*flags, 1 + n, klen as usize)
+            }
+            [] => (0, 0, 0),
+        };
+        if flags & HAS_EXPIRY == 0 {
             Layout {
                 expiry: None,
                 key: after,
-                payload: after + klen as usize,
+                payload: after + klen,
             }
         } else {
             let key = after + EXPIRY_LEN;
             Layout {
                 expiry: Some(after),
                 key,
-                payload: key + klen as usize,
+                payload: key + klen,
             }
         }
     }
 
+    #[inline]
     fn kind(&self) -> Kind {
-        Kind::from_u8(self.0[0] & KIND_MASK).unwrap_or(Kind::String)
+        self.0
+            .first()
+            .and_then(|flags| Kind::from_u8(flags & KIND_MASK))
+            .unwrap_or(Kind::String)
     }
 
     /// The key.
@@ -142,6 +161,7 @@ impl SmallEntry {
     }
 
     /// Unix time in ms at which it ends, if any.
+    #[inline]
     pub fn expiry(&self) -> Option<u64> {
         let at = self.layout().expiry?;
         let raw: [u8; 8] = self.0.get(at..at + EXPIRY_LEN)?.try_into().ok()?;

@@ -212,7 +212,7 @@ pub fn choose<T>(
 }
 
 /// Bytes that belong to somebody else, as an item of a table.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Borrowed<'a>(pub &'a [u8]);
 
 impl Item for Borrowed<'_> {

@@ -1,20 +1,24 @@
 //! The segmented table: extendible hashing over small segments.
 //!
-//! A *segment* holds up to 255 items in the order of their hash, under an
-//! index of 64 buckets (the six bits of the hash below the segment's prefix)
-//! and one tag byte per item. A full segment is split in two; nothing else
-//! moves, so no insert ever pays for the size of the table. Segments hang in
-//! a trie that resolves eight bits of the hash a level, so the directory
-//! grows by small nodes and is never copied.
+//! A *segment* is an open-addressed table of 256 slots: the eight bits of the
+//! hash below the segment's prefix say where an item's slot is, or it stands
+//! in the next free one. A byte of the hash per slot tells most strangers
+//! apart without looking at them. A segment with 224 items is split in two;
+//! nothing else moves, so no insert ever pays for the size of the table.
+//! Segments hang in a directory that doubles up to 2^14 entries of two bytes;
+//! beyond that it grows by directories below it, so no copy of it ever shows.
+//!
+//! The shape is made for the cache: where a slot and its tag lie follows from
+//! the hash and the directory alone, so both are fetched at once, and the entry
+//! behind the slot is the only fetch that must wait for another.
 //!
 //! Hash order is what everything else leans on: a scan cursor is simply the
 //! next hash position (exact across splits and merges, which only make its
-//! bucket finer or coarser), a segment is a contiguous range of positions
-//! (the unit of snapshotting and of parallel loading), and a snapshot written
-//! in hash order loads without moving items.
+//! bucket finer or coarser), and a segment is a contiguous range of positions
+//! (the unit of snapshotting and of parallel loading).
 //!
-//! The hash is SipHash-1-3 under a random key. That 256 items share the 58
-//! bits that end the trie can't happen by chance nor by choice without the
+//! The hash is SipHash-1-3 under a random key. That 225 items share the 50
+//! bits that end the directories can't happen by chance nor by choice without the
 //! key; should it all the same, the last segment keeps them in a plain
 //! overflow list.
 
@@ -22,26 +26,26 @@ use super::entry::{Entry, SmallEntry};
 use crate::base::hash::{HashKey, hash};
 use crate::base::random::Random;
 
+/// Slots of a segment.
+const SLOTS: usize = 256;
 /// Items that a segment holds before it is split.
-pub const SEGMENT_CAP: usize = 255;
+pub const SEGMENT_CAP: usize = 224;
 
-const BUCKET_BITS: u32 = 6;
-const BUCKETS: usize = 1 << BUCKET_BITS;
-const NODE_BITS: u32 = 8;
-const NODE_SLOTS: usize = 1 << NODE_BITS;
-/// Deepest prefix of a segment, in bits: the buckets below it need six more.
-const MAX_DEPTH: u32 = 64 - BUCKET_BITS - NODE_BITS;
-/// Items by which a segment's array grows: 512 bytes of two-word items, the
-/// step of the allocator's size classes in this range.
-const GROW: usize = 32;
+/// Bits that choose a slot within a segment.
+const SLOT_BITS: u32 = 8;
+/// Most bits that one directory resolves: doubling it copies 16 KiB at most.
+/// Tests use small ones, to have them three deep with few items.
+const NODE_BITS: u32 = if cfg!(test) { 5 } else { 14 };
+/// Deepest prefix of a segment, in bits: the slots below it need eight more.
+const MAX_DEPTH: u32 = 50;
 /// Buddies that together hold no more than this are merged.
 const MERGE_AT: usize = SEGMENT_CAP / 3;
 /// Scan cursors leave out these low bits, so that clients which keep numbers
 /// in a double (up to 2^53) carry them exactly.
 const CURSOR_SHIFT: u32 = 16;
 
-/// What a table holds.
-pub trait Item {
+/// What a table holds. The default fills empty slots and allocates nothing.
+pub trait Item: Default {
     /// The bytes that identify it.
     fn key(&self) -> &[u8];
     /// When it ends, unix time in ms.
@@ -92,28 +96,34 @@ impl Item for Box<[u8]> {
 struct Segment<T> {
     /// Bits of the hash that all items share.
     depth: u32,
+    meta: Box<Meta<T>>,
+    slots: Box<[T; SLOTS]>,
+}
+
+#[derive(Debug, Clone)]
+struct Meta<T> {
+    /// For each slot: 0 if it is empty, else [`tag_of`] its item's hash.
+    tags: [u8; SLOTS],
+    len: usize,
     /// No item ends before this (unix ms); `u64::MAX` when none ends.
     min_expiry: u64,
-    /// Index of each bucket's first item.
-    starts: [u8; BUCKETS],
-    /// Low byte of each item's hash.
-    tags: [u8; SEGMENT_CAP],
-    items: Vec<T>,
     /// Only at `MAX_DEPTH`; see the module's note.
     overflow: Vec<T>,
 }
 
 #[derive(Debug, Clone)]
 struct Node<T> {
-    /// Which child answers for each value of this level's eight bits.
-    slots: [u8; NODE_SLOTS],
+    /// How many bits of the hash it resolves, after those resolved above it.
+    bits: u32,
+    /// Which child answers for each value of these bits.
+    slots: Vec<u16>,
     children: Vec<Child<T>>,
     min_expiry: u64,
 }
 
 #[derive(Debug, Clone)]
 enum Child<T> {
-    Segment(Box<Segment<T>>),
+    Segment(Segment<T>),
     Node(Box<Node<T>>),
 }
 
@@ -131,154 +141,174 @@ pub struct Table<T> {
 /// Where an item is in its segment.
 #[derive(Clone, Copy)]
 enum At {
-    Item(usize),
+    Slot(usize),
     Overflow(usize),
 }
 
+/// The slot that an item with this hash belongs to, if it is free.
 #[inline]
-fn bucket_of(hash: u64, depth: u32) -> usize {
-    ((hash << depth) >> (64 - BUCKET_BITS)) as usize
+fn home_of(hash: u64, depth: u32) -> usize {
+    ((hash << depth) >> (64 - SLOT_BITS)) as usize
 }
 
+/// Bits of the hash that no prefix uses.
 #[inline]
-fn slot_of(hash: u64, level: u32) -> usize {
-    ((hash << (level * NODE_BITS)) >> (64 - NODE_BITS)) as usize
+fn tag_of(hash: u64) -> u8 {
+    (hash as u8).max(1)
 }
 
 impl<T: Item> Segment<T> {
     fn new(depth: u32) -> Self {
+        let meta = Meta {
+            tags: [0; SLOTS],
+            len: 0,
+            min_expiry: u64::MAX,
+            overflow: Vec::new(),
+        };
         Segment {
             depth,
-            min_expiry: u64::MAX,
-            starts: [0; BUCKETS],
-            tags: [0; SEGMENT_CAP],
-            items: Vec::new(),
-            overflow: Vec::new(),
+            meta: Box::new(meta),
+            slots: Box::new(std::array::from_fn(|_| T::default())),
         }
     }
 
     fn len(&self) -> usize {
-        self.items.len() + self.overflow.len()
+        self.meta.len
     }
 
-    #[inline]
-    fn bucket(&self, b: usize) -> (usize, usize) {
-        let end = match self.starts.get(b + 1) {
-            Some(&end) => usize::from(end),
-            None => self.items.len(),
-        };
-        (usize::from(self.starts[b]), end)
+    fn is_full(&self) -> bool {
+        self.meta.len >= SEGMENT_CAP
     }
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<At> {
-        let (lo, hi) = self.bucket(bucket_of(hash, self.depth));
-        let tag = hash as u8;
-        for (i, (t, item)) in self.tags[lo..hi]
-            .iter()
-            .zip(&self.items[lo..hi])
-            .enumerate()
-        {
-            if *t == tag && item.key() == key {
-                return Some(At::Item(lo + i));
+        let tag = tag_of(hash);
+        let mut at = home_of(hash, self.depth) % SLOTS;
+        // There is always an empty slot, so this ends.
+        loop {
+            match self.meta.tags[at] {
+                0 => break,
+                t if t == tag && self.slots[at].key() == key => return Some(At::Slot(at)),
+                _ => at = (at + 1) % SLOTS,
             }
         }
-        if self.overflow.is_empty() {
+        if self.meta.overflow.is_empty() {
             return None;
         }
-        self.overflow
+        self.meta
+            .overflow
             .iter()
             .position(|item| item.key() == key)
             .map(At::Overflow)
     }
 
+    #[inline]
     fn get(&self, at: At) -> &T {
         match at {
-            At::Item(i) => &self.items[i],
-            At::Overflow(i) => &self.overflow[i],
+            At::Slot(i) => &self.slots[i],
+            At::Overflow(i) => &self.meta.overflow[i],
         }
     }
 
+    #[inline]
     fn get_mut(&mut self, at: At) -> &mut T {
         match at {
-            At::Item(i) => &mut self.items[i],
-            At::Overflow(i) => &mut self.overflow[i],
+            At::Slot(i) => &mut self.slots[i],
+            At::Overflow(i) => &mut self.meta.overflow[i],
         }
+    }
+
+    /// The items, roughly in hash order.
+    fn items(&self) -> impl Iterator<Item = &T> + Clone {
+        let taken = self
+            .slots
+            .iter()
+            .zip(&self.meta.tags)
+            .filter(|(_, t)| **t != 0)
+            .map(|(item, _)| item);
+        taken.chain(&self.meta.overflow)
+    }
+
+    /// Takes all items, roughly in hash order.
+    fn into_items(mut self) -> impl Iterator<Item = T> {
+        let overflow = std::mem::take(&mut self.meta.overflow);
+        let Segment { meta, slots, .. } = self;
+        let taken = slots
+            .into_iter()
+            .enumerate()
+            .filter(move |(i, _)| meta.tags[*i] != 0)
+            .map(|(_, item)| item);
+        taken.chain(overflow)
     }
 
     fn note_expiry(&mut self, expiry: Option<u64>) {
         if let Some(ms) = expiry {
-            self.min_expiry = self.min_expiry.min(ms);
+            self.meta.min_expiry = self.meta.min_expiry.min(ms);
         }
     }
 
     /// Adds an item that isn't there; the caller made room.
     fn push(&mut self, hash: u64, item: T) {
         self.note_expiry(item.expiry());
-        if self.items.len() == SEGMENT_CAP {
-            self.overflow.push(item);
+        let full = self.is_full();
+        self.meta.len += 1;
+        if full {
+            self.meta.overflow.push(item);
             return;
         }
-        if self.items.len() == self.items.capacity() {
-            let grow = if self.items.len() < GROW { 8 } else { GROW };
-            self.items.reserve_exact(grow);
+        let mut at = home_of(hash, self.depth) % SLOTS;
+        while self.meta.tags[at] != 0 {
+            at = (at + 1) % SLOTS;
         }
-        let b = bucket_of(hash, self.depth);
-        let (_, at) = self.bucket(b);
-        self.tags.copy_within(at..self.items.len(), at + 1);
-        self.tags[at] = hash as u8;
-        self.items.insert(at, item);
-        for start in &mut self.starts[b + 1..] {
-            *start += 1;
-        }
+        self.meta.tags[at] = tag_of(hash);
+        self.slots[at] = item;
     }
 
-    fn take(&mut self, at: At) -> T {
-        let i = match at {
-            At::Overflow(i) => return self.overflow.swap_remove(i),
-            At::Item(i) => i,
+    fn take(&mut self, at: At, seed: &HashKey) -> T {
+        self.meta.len -= 1;
+        let mut hole = match at {
+            At::Overflow(i) => return self.meta.overflow.swap_remove(i),
+            At::Slot(i) => i,
         };
-        let item = self.items.remove(i);
-        self.tags.copy_within(i + 1..=self.items.len(), i);
-        for start in &mut self.starts {
-            *start -= u8::from(usize::from(*start) > i);
+        let item = std::mem::take(&mut self.slots[hole]);
+        // Items that stood behind it because their slots were taken move up,
+        // or a search for them would end at the hole.
+        let mut next = (hole + 1) % SLOTS;
+        while self.meta.tags[next] != 0 {
+            let home = home_of(hash(seed, self.slots[next].key()), self.depth);
+            let from_home = next.wrapping_sub(home) % SLOTS;
+            if from_home >= next.wrapping_sub(hole) % SLOTS {
+                self.slots.swap(hole, next);
+                self.meta.tags[hole] = self.meta.tags[next];
+                hole = next;
+            }
+            next = (next + 1) % SLOTS;
         }
-        if self.items.capacity() > self.items.len() + 2 * GROW {
-            self.items.shrink_to(self.items.len() + GROW);
-        }
+        self.meta.tags[hole] = 0;
         item
     }
 
     /// Splits by the next bit; `self` keeps the lower half.
     fn split(&mut self, seed: &HashKey) -> Segment<T> {
-        let depth = self.depth + 1;
-        let mut upper = Segment::new(depth);
-        let mut lower = Segment::new(depth);
-        let items = std::mem::take(&mut self.items);
-        let room = (items.len() / 2).next_multiple_of(GROW) + GROW;
-        upper.items.reserve_exact(room);
-        lower.items.reserve_exact(room);
-        // Items are in hash order, so each half fills from its front and no
-        // push moves another item.
-        for item in items {
+        let depth = self.depth;
+        let mut upper = Segment::new(depth + 1);
+        let all = std::mem::replace(self, Segment::new(depth + 1));
+        for item in all.into_items() {
             let hash = hash(seed, item.key());
-            let half = if (hash << self.depth) >> 63 == 0 {
-                &mut lower
+            let half = if (hash << depth) >> 63 == 0 {
+                &mut *self
             } else {
                 &mut upper
             };
             half.push(hash, item);
         }
-        *self = lower;
         upper
     }
 
     /// Takes over the items of the buddy that follows, one bit shallower.
     fn merge(&mut self, upper: Segment<T>, seed: &HashKey) {
         let lower = std::mem::replace(self, Segment::new(self.depth - 1));
-        self.items
-            .reserve_exact(lower.items.len() + upper.items.len());
-        for item in lower.items.into_iter().chain(upper.items) {
+        for item in lower.into_items().chain(upper.into_items()) {
             let hash = hash(seed, item.key());
             self.push(hash, item);
         }
@@ -292,46 +322,71 @@ impl<T: Item> Node<T> {
         }
     }
 
-    /// Splits the full segment behind `slot`, whose bits this node (at
-    /// `level`) resolves.
-    fn split(&mut self, slot: usize, level: u32, seed: &HashKey) -> u32 {
+    /// The slot for `hash`; `base` bits of it are resolved above this node.
+    #[inline]
+    fn slot_of(&self, hash: u64, base: u32) -> usize {
+        ((hash << base) >> (64 - self.bits)) as usize
+    }
+
+    #[inline]
+    fn child(&self, hash: u64, base: u32) -> &Child<T> {
+        &self.children[usize::from(self.slots[self.slot_of(hash, base)])]
+    }
+
+    #[inline]
+    fn child_mut(&mut self, hash: u64, base: u32) -> &mut Child<T> {
+        let index = usize::from(self.slots[self.slot_of(hash, base)]);
+        &mut self.children[index]
+    }
+
+    /// Splits the full segment that `hash` leads to; gives its new depth.
+    fn split(&mut self, hash: u64, base: u32, seed: &HashKey) -> u32 {
+        let slot = self.slot_of(hash, base);
         let index = usize::from(self.slots[slot]);
         let Child::Segment(segment) = &mut self.children[index] else {
             return 0;
         };
         let depth = segment.depth;
-        if depth == (level + 1) * NODE_BITS {
-            let lower = std::mem::replace(segment, Box::new(Segment::new(0)));
+        if depth == base + NODE_BITS {
+            let lower = std::mem::replace(segment, Segment::new(0));
             self.children[index] = Child::node_of(lower, seed);
-        } else {
-            let upper = segment.split(seed);
-            let span = 1 << ((level + 1) * NODE_BITS - depth);
-            let first = slot & !(span - 1);
-            let new = self.children.len() as u8;
-            self.slots[first + span / 2..first + span].fill(new);
-            self.children.push(Child::Segment(Box::new(upper)));
+            return depth + 1;
         }
+        let upper = segment.split(seed);
+        if depth == base + self.bits {
+            self.slots = self
+                .slots
+                .iter()
+                .flat_map(|&child| [child, child])
+                .collect();
+            self.bits += 1;
+        }
+        let slot = self.slot_of(hash, base);
+        let span = 1 << (base + self.bits - depth);
+        let first = slot & !(span - 1);
+        let new = self.children.len() as u16;
+        self.slots[first + span / 2..first + span].fill(new);
+        self.children.push(Child::Segment(upper));
         depth + 1
     }
 
     /// Merges the segment behind `slot` with its buddy when both have become
     /// small, again and again.
-    fn merge(&mut self, slot: usize, level: u32, seed: &HashKey) {
+    fn merge(&mut self, slot: usize, base: u32, seed: &HashKey) {
         loop {
             let index = usize::from(self.slots[slot]);
             let Child::Segment(segment) = &self.children[index] else {
                 return;
             };
             let (depth, len) = (segment.depth, segment.len());
-            if depth <= level * NODE_BITS || !segment.overflow.is_empty() {
+            if depth <= base {
                 return;
             }
-            let span = 1usize << ((level + 1) * NODE_BITS - depth);
+            let span = 1usize << (base + self.bits - depth);
             let first = slot & !(span - 1);
             let buddy = usize::from(self.slots[first ^ span]);
             match &self.children[buddy] {
-                Child::Segment(b)
-                    if b.depth == depth && b.overflow.is_empty() && b.len() + len <= MERGE_AT => {}
+                Child::Segment(b) if b.depth == depth && b.len() + len <= MERGE_AT => {}
                 _ => return,
             }
             let (keep, drop) = if first & span == 0 {
@@ -339,22 +394,19 @@ impl<T: Item> Node<T> {
             } else {
                 (buddy, index)
             };
-            let gone = std::mem::replace(
-                &mut self.children[drop],
-                Child::Segment(Box::new(Segment::new(0))),
-            );
+            let gone = std::mem::replace(&mut self.children[drop], Child::Segment(Segment::new(0)));
             if let (Child::Segment(low), Child::Segment(high)) = (&mut self.children[keep], gone) {
-                low.merge(*high, seed);
+                low.merge(high, seed);
             }
             // The last child takes the free place; its slots must follow.
             let last = self.children.len() - 1;
             self.children.swap_remove(drop);
             for s in &mut self.slots {
                 if usize::from(*s) == drop {
-                    *s = keep as u8;
+                    *s = keep as u16;
                 }
                 if usize::from(*s) == last {
-                    *s = drop as u8;
+                    *s = drop as u16;
                 }
             }
         }
@@ -363,14 +415,13 @@ impl<T: Item> Node<T> {
 
 impl<T: Item> Child<T> {
     /// A node over one full segment, split once.
-    fn node_of(mut lower: Box<Segment<T>>, seed: &HashKey) -> Self {
-        let min_expiry = lower.min_expiry;
+    fn node_of(mut lower: Segment<T>, seed: &HashKey) -> Self {
+        let min_expiry = lower.meta.min_expiry;
         let upper = lower.split(seed);
-        let mut slots = [0; NODE_SLOTS];
-        slots[NODE_SLOTS / 2..].fill(1);
-        let children = vec![Child::Segment(lower), Child::Segment(Box::new(upper))];
+        let children = vec![Child::Segment(lower), Child::Segment(upper)];
         Child::Node(Box::new(Node {
-            slots,
+            bits: 1,
+            slots: vec![0, 1],
             children,
             min_expiry,
         }))
@@ -378,22 +429,26 @@ impl<T: Item> Child<T> {
 
     fn min_expiry(&self) -> u64 {
         match self {
-            Child::Segment(s) => s.min_expiry,
+            Child::Segment(s) => s.meta.min_expiry,
             Child::Node(n) => n.min_expiry,
         }
     }
 
-    fn remove(&mut self, hash: u64, key: &[u8], level: u32, seed: &HashKey) -> Option<T> {
+    fn remove(&mut self, hash: u64, key: &[u8], base: u32, seed: &HashKey) -> Option<T> {
         match self {
             Child::Segment(s) => {
                 let at = s.find(hash, key)?;
-                Some(s.take(at))
+                Some(s.take(at, seed))
             }
             Child::Node(n) => {
-                let slot = slot_of(hash, level);
-                let item =
-                    n.children[usize::from(n.slots[slot])].remove(hash, key, level + 1, seed)?;
-                n.merge(slot, level, seed);
+                let slot = n.slot_of(hash, base);
+                let item = n.children[usize::from(n.slots[slot])].remove(
+                    hash,
+                    key,
+                    base + NODE_BITS,
+                    seed,
+                )?;
+                n.merge(slot, base, seed);
                 self.collapse();
                 Some(item)
             }
@@ -414,7 +469,7 @@ impl<T: Item> Child<T> {
         &mut self,
         now: u64,
         budget: &mut usize,
-        level: u32,
+        base: u32,
         seed: &HashKey,
         out: &mut dyn FnMut(T),
     ) -> u64 {
@@ -423,18 +478,20 @@ impl<T: Item> Child<T> {
         }
         match self {
             Child::Segment(s) => {
-                let mut i = 0;
                 let mut min = u64::MAX;
-                while i < s.len() {
-                    let at = if i < s.items.len() {
-                        At::Item(i)
+                let mut i = 0;
+                while i < SLOTS + s.meta.overflow.len() {
+                    let at = if i < SLOTS {
+                        At::Slot(i)
                     } else {
-                        At::Overflow(i - s.items.len())
+                        At::Overflow(i - SLOTS)
                     };
+                    // An empty slot's default has no expiry.
                     match s.get(at).expiry() {
+                        // Another item may take its place: look there again.
                         Some(ms) if ms <= now && *budget > 0 => {
                             *budget -= 1;
-                            out(s.take(at));
+                            out(s.take(at, seed));
                         }
                         other => {
                             min = min.min(other.unwrap_or(u64::MAX));
@@ -442,21 +499,21 @@ impl<T: Item> Child<T> {
                         }
                     }
                 }
-                s.min_expiry = min;
+                s.meta.min_expiry = min;
                 min
             }
             Child::Node(n) => {
                 let mut min = u64::MAX;
                 for child in &mut n.children {
-                    min = min.min(child.take_due(now, budget, level + 1, seed, out));
+                    min = min.min(child.take_due(now, budget, base + NODE_BITS, seed, out));
                 }
                 n.min_expiry = min;
                 // Slot by slot, since a merge moves the children around.
                 let mut slot = 0;
-                while slot < NODE_SLOTS {
-                    n.merge(slot, level, seed);
+                while slot < n.slots.len() {
+                    n.merge(slot, base, seed);
                     slot += match &n.children[usize::from(n.slots[slot])] {
-                        Child::Segment(s) => 1 << ((level + 1) * NODE_BITS - s.depth),
+                        Child::Segment(s) => 1 << (base + n.bits - s.depth),
                         Child::Node(_) => 1,
                     };
                 }
@@ -471,7 +528,7 @@ impl<T: Item> Child<T> {
             Child::Segment(s) => {
                 let len = s.len();
                 if *n < len {
-                    return s.items.iter().chain(&s.overflow).nth(*n);
+                    return s.items().nth(*n);
                 }
                 *n -= len;
                 None
@@ -486,7 +543,7 @@ impl<T: Item> Table<T> {
     pub fn new(seed: HashKey) -> Self {
         Table {
             seed,
-            root: Child::Segment(Box::new(Segment::new(0))),
+            root: Child::Segment(Segment::new(0)),
             len: 0,
             with_expiry: 0,
             max_depth: 0,
@@ -530,13 +587,13 @@ impl<T: Item> Table<T> {
 
     fn segment(&self, hash: u64) -> &Segment<T> {
         let mut child = &self.root;
-        let mut level = 0;
+        let mut base = 0;
         loop {
             match child {
                 Child::Segment(s) => return s,
                 Child::Node(n) => {
-                    child = &n.children[usize::from(n.slots[slot_of(hash, level)])];
-                    level += 1;
+                    child = n.child(hash, base);
+                    base += NODE_BITS;
                 }
             }
         }
@@ -545,14 +602,14 @@ impl<T: Item> Table<T> {
     /// The segment for `hash`; `expiry` is noted on the way down.
     fn segment_mut(&mut self, hash: u64, expiry: Option<u64>) -> &mut Segment<T> {
         let mut child = &mut self.root;
-        let mut level = 0;
+        let mut base = 0;
         loop {
             match child {
                 Child::Segment(s) => return s,
                 Child::Node(n) => {
                     n.note_expiry(expiry);
-                    child = &mut n.children[usize::from(n.slots[slot_of(hash, level)])];
-                    level += 1;
+                    child = n.child_mut(hash, base);
+                    base += NODE_BITS;
                 }
             }
         }
@@ -598,7 +655,7 @@ impl<T: Item> Table<T> {
             return Some(old);
         }
         let mut s = s;
-        while s.items.len() == SEGMENT_CAP && s.depth < MAX_DEPTH {
+        while s.is_full() && s.depth < MAX_DEPTH {
             self.split(hash);
             s = self.segment_mut(hash, expiry);
         }
@@ -611,26 +668,24 @@ impl<T: Item> Table<T> {
     fn split(&mut self, hash: u64) {
         let seed = self.seed;
         let mut child = &mut self.root;
-        let mut level = 0;
+        let mut base = 0;
         loop {
             match child {
                 Child::Segment(s) => {
                     // Only the root is a segment outside any node.
-                    let lower = std::mem::replace(s, Box::new(Segment::new(0)));
+                    let lower = std::mem::replace(s, Segment::new(0));
                     *child = Child::node_of(lower, &seed);
                     self.max_depth = self.max_depth.max(1);
                     return;
                 }
                 Child::Node(n) => {
-                    let slot = slot_of(hash, level);
-                    let index = usize::from(n.slots[slot]);
-                    if matches!(n.children[index], Child::Segment(_)) {
-                        let depth = n.split(slot, level, &seed);
+                    if matches!(n.child(hash, base), Child::Segment(_)) {
+                        let depth = n.split(hash, base, &seed);
                         self.max_depth = self.max_depth.max(depth);
                         return;
                     }
-                    child = &mut n.children[index];
-                    level += 1;
+                    child = n.child_mut(hash, base);
+                    base += NODE_BITS;
                 }
             }
         }
@@ -657,17 +712,13 @@ impl<T: Item> Table<T> {
         self.with_expiry -= budget - left;
     }
 
-    /// The items of the segment at hash position `position`, in hash order,
-    /// and the position of the next segment; `None` after the last.
+    /// The items of the segment at hash position `position`, and the position of the next segment; `None` after the last.
     pub fn segment_at(&self, position: u64) -> (impl Iterator<Item = &T> + Clone, Option<u64>) {
         let s = self.segment(position);
-        (
-            s.items.iter().chain(&s.overflow),
-            next_position(position, s.depth),
-        )
+        (s.items(), next_position(position, s.depth))
     }
 
-    /// Every item, in hash order.
+    /// Every item, segment by segment in hash order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         let mut next = Some(0);
         std::iter::from_fn(move || {
@@ -688,20 +739,41 @@ impl<T: Item> Table<T> {
         let mut seen = 0;
         loop {
             let s = self.segment(position);
-            let b = bucket_of(position, s.depth);
-            let (lo, hi) = s.bucket(b);
-            s.items[lo..hi].iter().for_each(&mut visit);
-            seen += hi - lo;
-            if b == BUCKETS - 1 {
-                s.overflow.iter().for_each(&mut visit);
+            // Items may stand behind their home, so each is asked for it.
+            let mut homes: [(u8, u8); SLOTS] = [(0, 0); SLOTS];
+            let mut taken = 0;
+            for (i, tag) in (0u8..=255).zip(&s.meta.tags) {
+                if *tag != 0 {
+                    let home = home_of(self.hash(s.slots[usize::from(i)].key()), s.depth);
+                    homes[taken] = (home as u8, i);
+                    taken += 1;
+                }
             }
-            match next_position(position, s.depth + BUCKET_BITS) {
-                None => return 0,
-                Some(next) => position = next,
-            }
-            // A bucket finer than a cursor can say is never stopped in.
-            if seen >= count && position.trailing_zeros() >= CURSOR_SHIFT {
-                return position >> CURSOR_SHIFT;
+            let homes = &mut homes[..taken];
+            homes.sort_unstable();
+            let mut at =
+                homes.partition_point(|(home, _)| usize::from(*home) < home_of(position, s.depth));
+            loop {
+                let home = home_of(position, s.depth);
+                while let Some((_, i)) = homes.get(at).filter(|(h, _)| usize::from(*h) == home) {
+                    visit(&s.slots[usize::from(*i)]);
+                    at += 1;
+                    seen += 1;
+                }
+                if home == SLOTS - 1 {
+                    s.meta.overflow.iter().for_each(&mut visit);
+                }
+                match next_position(position, s.depth + SLOT_BITS) {
+                    None => return 0,
+                    Some(next) => position = next,
+                }
+                // A bucket finer than a cursor can say is never stopped in.
+                if seen >= count && position.trailing_zeros() >= CURSOR_SHIFT {
+                    return position >> CURSOR_SHIFT;
+                }
+                if home == SLOTS - 1 {
+                    break;
+                }
             }
         }
     }
@@ -712,21 +784,22 @@ impl<T: Item> Table<T> {
             return None;
         }
         // A random position finds a segment with chance 2^-depth; taking it
-        // with chance 2^(depth - max_depth), and one of 255 places in it if
-        // filled, gives every item the same chance.
+        // with chance 2^(depth - max_depth), and one of its slots if filled,
+        // gives every item the same chance.
         for _ in 0..128 {
             let r = rng.next_u64();
             let s = self.segment(r);
             let skip = self.max_depth - s.depth.min(self.max_depth);
             let dice = rng.next_u64();
-            if !s.overflow.is_empty() {
+            if !s.meta.overflow.is_empty() {
                 break;
             }
             if skip > 0 && dice >> (64 - skip) != 0 {
                 continue;
             }
-            if let Some(item) = s.items.get((dice & 0xff) as usize) {
-                return Some(item);
+            let at = (dice % SLOTS as u64) as usize;
+            if s.meta.tags[at] != 0 {
+                return Some(&s.slots[at]);
             }
         }
         // Sparse after many removals: count to a random rank instead.
@@ -739,11 +812,11 @@ impl<T: Item> Table<T> {
         fn of<T>(child: &Child<T>) -> usize {
             match child {
                 Child::Segment(s) => {
-                    size_of::<Segment<T>>()
-                        + (s.items.capacity() + s.overflow.capacity()) * size_of::<T>()
+                    size_of::<Meta<T>>() + (SLOTS + s.meta.overflow.capacity()) * size_of::<T>()
                 }
                 Child::Node(n) => {
                     size_of::<Node<T>>()
+                        + n.slots.capacity() * 2
                         + n.children.capacity() * size_of::<Child<T>>()
                         + n.children.iter().map(of).sum::<usize>()
                 }

@@ -23,7 +23,7 @@ pub struct SortedSet {
 
 /// A member with its score: eight bytes of the double (little endian), then
 /// the member.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Scored(Box<[u8]>);
 
 impl Scored {
@@ -50,7 +50,8 @@ impl Scored {
 impl Item for Scored {
     #[inline]
     fn key(&self) -> &[u8] {
-        &self.0[8..]
+        // Only the default, in an empty slot, is shorter.
+        self.0.get(8..).unwrap_or_default()
     }
 }
 

@@ -104,12 +104,22 @@ impl Keys<'_> {
     /// Removes `key` if its time has come, with a DEL in the log.
     #[inline]
     fn reap(&mut self, hash: u64, key: &[u8]) {
-        // Most databases have no key that is due, which two words tell.
-        let min = self.table().min_expiry();
-        if min == u64::MAX || min > self.now() {
+        // Most databases have no key that may be due, which one word tells.
+        if self
+            .space
+            .db(self.db)
+            .is_some_and(|table| table.min_expiry() != u64::MAX)
+        {
+            self.reap_due(hash, key);
+        }
+    }
+
+    #[inline(never)]
+    fn reap_due(&mut self, hash: u64, key: &[u8]) {
+        let now = self.now();
+        if self.table().min_expiry() > now {
             return;
         }
-        let now = self.now();
         let due = |e: &Entry| e.expiry().is_some_and(|at| at <= now);
         if self.table().get(hash, key).is_some_and(due)
             && let Some(entry) = self.table().remove(hash, key)
@@ -129,15 +139,15 @@ impl Keys<'_> {
     /// The entry under `key`.
     #[inline]
     pub fn get(&mut self, key: &[u8]) -> Option<&Entry> {
-        let hash = self.table().hash(key);
+        let hash = self.space.hash(key);
         self.reap(hash, key);
-        self.table().get(hash, key)
+        self.space.db(self.db)?.get(hash, key)
     }
 
     /// The entry under `key`, for changes of its value.
     #[inline]
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
-        let hash = self.table().hash(key);
+        let hash = self.space.hash(key);
         self.reap(hash, key);
         self.table().get_mut(hash, key)
     }
@@ -177,7 +187,7 @@ impl Keys<'_> {
     #[inline]
     pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: Option<u64>) {
         let max_small = self.limits.string_max_small;
-        let hash = self.table().hash(key);
+        let hash = self.space.hash(key);
         self.reap(hash, key);
         let table = self.table();
         // The commonest write of all, a value of the same length, needs no
@@ -195,7 +205,7 @@ impl Keys<'_> {
 
     /// Takes the entry under `key` out. Tells nobody.
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
-        let hash = self.table().hash(key);
+        let hash = self.space.hash(key);
         self.reap(hash, key);
         self.table().remove(hash, key)
     }

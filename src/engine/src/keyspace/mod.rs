@@ -30,7 +30,14 @@ impl Keyspace {
         self.seed
     }
 
+    /// The hash of `key`, the same in all databases.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        crate::base::hash::hash(&self.seed, key)
+    }
+
     /// A database, if it has come into being.
+    #[inline]
     pub fn db(&self, db: u32) -> Option<&Table<Entry>> {
         self.dbs.get(db as usize)
     }
@@ -42,6 +49,7 @@ impl Keyspace {
     }
 
     /// A database.
+    #[inline]
     pub fn db_mut(&mut self, db: u32) -> &mut Table<Entry> {
         let db = db.min(MAX_DATABASES - 1) as usize;
         while self.dbs.len() <= db {

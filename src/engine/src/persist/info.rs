@@ -3,6 +3,7 @@
 use super::Persist;
 use super::heal::Health;
 use super::log::Log;
+use crate::host::{ChildMemory, Host};
 use crate::keyspace::Keyspace;
 
 /// Receives `(section, field, value)`.
@@ -22,10 +23,13 @@ fn seconds(n: Option<u64>) -> String {
 
 impl Persist {
     /// Tells all fields.
-    pub fn info(&self, space: &Keyspace, progress: f64, field: Fields<'_>) {
+    pub fn info(&self, host: &mut dyn Host, space: &Keyspace, progress: f64, field: Fields<'_>) {
         let mut p = |name: &str, value: &str| field("persistence", name, value);
         p("loading", "0");
-        self.info_saves(progress, &mut p);
+        // Nothing is ever loaded while clients are served.
+        p("async_loading", "0");
+        self.info_child(host, progress, &mut p);
+        self.info_saves(&mut p);
         self.info_rewrites(&mut p);
         if let Some(log) = &self.log {
             self.info_log(log, &mut p);
@@ -38,29 +42,42 @@ impl Persist {
         }
     }
 
-    fn info_saves(&self, progress: f64, p: &mut dyn FnMut(&str, &str)) {
-        let now = self.now_ms();
-        let c = &self.counters;
-        let total = if self.child_is_alive() {
-            c.child_keys
+    fn info_child(&self, host: &mut dyn Host, progress: f64, p: &mut dyn FnMut(&str, &str)) {
+        let child = self.child_is_alive();
+        let memory = if child {
+            host.child_memory()
         } else {
-            0
+            ChildMemory::default()
         };
+        p("current_cow_peak", &memory.peak.to_string());
+        p("current_cow_size", &memory.current.to_string());
+        p("current_cow_size_age", &memory.age_secs.to_string());
+        let percent = if child { progress * 100.0 } else { 0.0 };
+        p("current_fork_perc", &format!("{percent:.2}"));
+        let total = if child { self.counters.child_keys } else { 0 };
         let done = (total as f64 * progress) as u64;
         p("current_save_keys_processed", &done.to_string());
         p("current_save_keys_total", &total.to_string());
+    }
+
+    fn info_saves(&self, p: &mut dyn FnMut(&str, &str)) {
+        let now = self.now_ms();
+        let c = &self.counters;
         p("rdb_changes_since_last_save", &c.dirty.to_string());
-        let since = self.save.since_ms();
-        p("rdb_bgsave_in_progress", yes(since.is_some()));
+        p(
+            "rdb_bgsave_in_progress",
+            yes(self.save.since_ms().is_some()),
+        );
         p("rdb_bgsave_scheduled", yes(self.save.scheduled));
         p("rdb_last_save_time", &c.last_save.to_string());
         p("rdb_last_bgsave_status", ok(c.last_bgsave_ok));
         p("rdb_last_bgsave_time_sec", &seconds(c.last_bgsave_secs));
         p(
             "rdb_current_bgsave_time_sec",
-            &seconds(since.map(|ms| now.saturating_sub(ms) / 1000)),
+            &seconds(self.save.since_ms().map(|ms| now.saturating_sub(ms) / 1000)),
         );
         p("rdb_saves", &c.saves.to_string());
+        p("rdb_last_cow_size", &c.save_cow_bytes.to_string());
         p("rdb_last_load_keys_expired", &c.expired_at_load.to_string());
         p("rdb_last_load_keys_loaded", &c.loaded_keys.to_string());
         p("last_load_ms", &c.load_ms.to_string());
@@ -70,13 +87,19 @@ impl Persist {
         let now = self.now_ms();
         let c = &self.counters;
         p("aof_enabled", yes(self.settings.appendonly));
-        let since = self.rewrite.since_ms();
-        p("aof_rewrite_in_progress", yes(since.is_some()));
+        p(
+            "aof_rewrite_in_progress",
+            yes(self.rewrite.since_ms().is_some()),
+        );
         p("aof_rewrite_scheduled", yes(self.rewrite.scheduled));
         p("aof_last_rewrite_time_sec", &seconds(c.last_rewrite_secs));
         p(
             "aof_current_rewrite_time_sec",
-            &seconds(since.map(|ms| now.saturating_sub(ms) / 1000)),
+            &seconds(
+                self.rewrite
+                    .since_ms()
+                    .map(|ms| now.saturating_sub(ms) / 1000),
+            ),
         );
         p("aof_last_bgrewrite_status", ok(c.last_rewrite_ok));
         p("aof_rewrites", &c.rewrites.to_string());
@@ -88,6 +111,7 @@ impl Persist {
         if let Health::Broken { error, .. } = &self.health {
             p("aof_last_write_error", &error.replace(['\r', '\n'], " "));
         }
+        p("aof_last_cow_size", &c.rewrite_cow_bytes.to_string());
         p("aof_turning_on", yes(self.is_turning_on()));
     }
 
@@ -95,6 +119,8 @@ impl Persist {
         let c = &self.counters;
         p("aof_current_size", &self.log_size().to_string());
         p("aof_base_size", &c.rewrite_base_size.to_string());
+        // As in Redis since version 7: a scheduled one says so above.
+        p("aof_pending_rewrite", "0");
         p("aof_buffer_length", &log.buffer_len().to_string());
         p(
             "aof_pending_bio_fsync",

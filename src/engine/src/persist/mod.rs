@@ -139,6 +139,10 @@ pub struct Counters {
     pub last_bgsave_secs: Option<u64>,
     /// When one was last tried, unix seconds.
     pub last_bgsave_try: u64,
+    /// Memory that the last child of a BGSAVE cost, in bytes.
+    pub save_cow_bytes: u64,
+    /// Memory that the last child of a rewrite cost, in bytes.
+    pub rewrite_cow_bytes: u64,
     /// Successful saves.
     pub saves: u64,
     /// Whether the last rewrite worked.

@@ -287,6 +287,8 @@ impl Persist {
                 self.saved(began);
                 let secs = (self.now_ms().saturating_sub(began.at_ms)) / 1000;
                 self.counters.last_bgsave_secs = Some(secs);
+                // The host knows it only once the child is gone.
+                self.counters.save_cow_bytes = host.child_memory().last;
                 host.log(Level::Notice, "Background saving terminated with success");
             }
             Err(e) => {

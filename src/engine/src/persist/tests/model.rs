@@ -93,6 +93,7 @@ impl Model {
                 self.restart(self.disk.crash(Crash::DropUnsynced), next, "power failure");
             }
             3 => {
+                self.rig.settle();
                 self.rig.engine.save(&mut self.rig.host).unwrap();
                 self.restart(self.disk.crash(Crash::DropUnsynced), next, "saved");
             }

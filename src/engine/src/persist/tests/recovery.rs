@@ -63,6 +63,21 @@ fn a_save_comes_back() {
     assert_eq!(rig.info("rdb_changes_since_last_save"), "0");
 }
 
+/// Each start closes a file and begins another, whose groups count their own
+/// predecessors as durable.
+#[test]
+fn a_log_goes_on_over_many_starts() {
+    let d = disk();
+    for start in 0..4 {
+        let mut rig = open(&d, settings(FsyncPolicy::Always));
+        assert_eq!(rig.run("DBSIZE"), (3 * start).to_string());
+        for key in 0..3 {
+            rig.run(&format!("SET {start}:{key} v"));
+            assert!(rig.pass());
+        }
+    }
+}
+
 #[test]
 fn a_bgsave_comes_back() {
     for (compress, checksums) in [(true, true), (false, false)] {

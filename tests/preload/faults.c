@@ -1,47 +1,70 @@
-/* Slows, fails and traces the system calls that durability depends on. Preloaded into a redis-server by tests:
+/* Slows, fails, leaves out and traces the system calls that durability depends on, ends the server at one of them, and
+ * shifts its clock. Preloaded into a redis-server by tests:
  *
- *     cc -shared -fPIC -O1 -o slow_fsync.so slow_fsync.c
- *     LD_PRELOAD=./slow_fsync.so TRACE_FILE=trace SLOW_FSYNC_MS=1500 redis-server ...
+ *     cc -shared -fPIC -O1 -o faults.so faults.c
+ *     LD_PRELOAD=./faults.so TRACE_FILE=trace SLOW_FSYNC_MS=1500 redis-server ...
  *
  * SLOW_FSYNC_MS=n        each fsync and fdatasync takes n ms longer (the sleep comes first)
  * SLOW_PATH=text         only of files whose path contains text
  * FAIL_FSYNC_AFTER=n     after n good ones, each fsync and fdatasync fails with EIO
  * FAIL_WRITE=errno       each write to a regular file fails with this errno (28 is ENOSPC)
  * FAIL_PATH=text         both only for files whose path contains text
- * FAULT_CONTROL=file     read before each such call: lines slow_fsync_ms=n, fail_fsync=0|1, fail_write=errno; what the
- *                        file names goes before the variables above, so that a test can switch a fault on and off
+ * SWALLOW="kind glob n"  the n-th (without n: each) call of this kind on a path that matches the glob returns 0 without
+ *                        being made or traced, as if it weren't in the code. Kinds: fsync (and fdatasync, of a file),
+ *                        dirsync (the same of a folder). Counted over the server and its children
+ * KILL_AT=n              SIGKILL for the server just before its n-th call that changes a file, folder or name whose path
+ *                        contains KILL_PATH; calls of its children count, too
+ * KILL_PATH=text
+ * KILL_TORN=1            when that call is a write, its first half is written
+ * CLOCK_SHIFT_S=n        the real-time clock is n seconds ahead (or behind); the monotonic one is left alone
+ * FAULT_CONTROL=file     read before each such call: lines slow_fsync_ms=n, fail_fsync=0|1, fail_write=errno, kill_at=n;
+ *                        what the file names goes before the variables above, so that a test can switch a fault on and
+ *                        off. kill_at counts from the moment when the file first names it
  * TRACE_FILE=file        one line for each finished call, fields separated by tabs:
  *                            begin_ns end_ns pid tid op result path data
  *                        times are CLOCK_MONOTONIC; result is -errno when the call failed; renames and links are
  *                        "old -> new"; data is the start of what was written, with \xNN for what is not printable
- * TRACE_DATA=n           how many bytes of data (default 64)
+ *                        Each fsync has a line "begin fsync" when it begins, too
+ * TRACE_DATA=n           how many bytes of data (default 64, at most 16384)
  *
  * Traced: write pwrite writev pwritev (of regular files and sockets), send sendto sendmsg, fsync, fdatasync (a directory's
  * too), sync_file_range, rename renameat renameat2, link linkat, unlink unlinkat, open openat creat with O_CREAT,
- * ftruncate truncate, copy_file_range. Calls that libc makes inside itself, such as the writes of stdio, are not seen.
+ * ftruncate truncate, copy_file_range, mkdir mkdirat. Calls that libc makes inside itself, such as the writes of stdio, are not seen.
  *
  * Everything here goes through syscall(2), so nothing is traced twice and nothing needs dlsym. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define PATH_LEN 1024
+#define DATA_LEN 16384
 
 static int trace_fd = -1;
 static long trace_data = 64;
 static long slow_ms, fail_after = -1, fail_write_errno, syncs;
-static const char *slow_path, *fail_path, *control;
+static const char *slow_path, *fail_path, *control, *kill_path;
+static long kill_at, kill_torn, clock_shift_s;
+static char swallow_kind[16], swallow_glob[256];
+static long swallow_nth;
+static pid_t server_pid;
+
+/* What the server and its children count together. */
+static struct shared { long kill_calls, swallow_calls; } *shared;
 
 static long number(const char *name, long otherwise) {
     const char *text = getenv(name);
@@ -59,10 +82,19 @@ __attribute__((constructor)) static void start(void) {
     fail_after = number("FAIL_FSYNC_AFTER", -1);
     fail_write_errno = number("FAIL_WRITE", 0);
     trace_data = number("TRACE_DATA", 64);
-    if (trace_data > 512) trace_data = 512;
+    if (trace_data > DATA_LEN) trace_data = DATA_LEN;
     slow_path = text("SLOW_PATH");
     fail_path = text("FAIL_PATH");
     control = text("FAULT_CONTROL");
+    kill_path = text("KILL_PATH");
+    kill_at = number("KILL_AT", 0);
+    kill_torn = number("KILL_TORN", 0);
+    clock_shift_s = number("CLOCK_SHIFT_S", 0);
+    server_pid = getpid();
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) abort();
+    const char *swallow = getenv("SWALLOW");
+    if (swallow && *swallow && sscanf(swallow, "%15s %255s %ld", swallow_kind, swallow_glob, &swallow_nth) < 2) abort();
     const char *file = getenv("TRACE_FILE");
     if (file && *file) {
         int fd = syscall(SYS_openat, AT_FDCWD, file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
@@ -76,8 +108,27 @@ __attribute__((constructor)) static void start(void) {
 
 static long long now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *t) {
+    int result = syscall(SYS_clock_gettime, clock, t);
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) t->tv_sec += clock_shift_s;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict t, void *restrict zone) {
+    int result = syscall(SYS_gettimeofday, t, zone);
+    if (result == 0) t->tv_sec += clock_shift_s;
+    return result;
+}
+
+time_t time(time_t *to) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (to) *to = t.tv_sec;
+    return t.tv_sec;
 }
 
 enum kind { OTHER, REGULAR, SOCKET, DIRECTORY };
@@ -116,10 +167,10 @@ static void path_at(int dir, const char *name, char *path) {
 /* One line in one append, so that threads and processes do not mix theirs. */
 static void trace(long long begin, const char *op, long result, const char *path, const struct iovec *iov, int count) {
     if (trace_fd < 0) return;
-    char line[4 * 512 + 2 * PATH_LEN + 256];
-    int n = snprintf(line, sizeof line, "%lld\t%lld\t%ld\t%ld\t%s\t%ld\t%s\t", begin, now(), (long)getpid(),
+    char line[4 * DATA_LEN + 2 * PATH_LEN + 256];
+    int n = snprintf(line, 2 * PATH_LEN + 250, "%lld\t%lld\t%ld\t%ld\t%s\t%ld\t%s\t", begin, now(), (long)getpid(),
                      (long)syscall(SYS_gettid), op, result, path);
-    if (n < 0 || n > (int)sizeof line - 2100) n = 0;
+    if (n < 0 || n >= 2 * PATH_LEN + 250) n = 0;
     long left = result > 0 && result < trace_data ? result : trace_data;
     for (int i = 0; iov && i < count && left > 0; i++) {
         const unsigned char *data = iov[i].iov_base;
@@ -142,10 +193,10 @@ static long from_control(const char *text, const char *name, long otherwise) {
     return at ? atol(at + strlen(name)) : otherwise;
 }
 
-struct faults { long slow_ms, fail_fsync, fail_write; };
+struct faults { long slow_ms, fail_fsync, fail_write, kill_at; };
 
 static struct faults faults(void) {
-    struct faults f = {slow_ms, -1, fail_write_errno};
+    struct faults f = {slow_ms, -1, fail_write_errno, kill_at};
     if (!control) return f;
     int fd = syscall(SYS_openat, AT_FDCWD, control, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) return f;
@@ -156,16 +207,39 @@ static struct faults faults(void) {
     f.slow_ms = from_control(text, "slow_fsync_ms=", f.slow_ms);
     f.fail_fsync = from_control(text, "fail_fsync=", f.fail_fsync);
     f.fail_write = from_control(text, "fail_write=", f.fail_write);
+    f.kill_at = from_control(text, "kill_at=", f.kill_at);
     return f;
 }
 
 static int matches(const char *path, const char *wanted) { return !wanted || strstr(path, wanted) != NULL; }
 
+/* Is this call, which changes what stands at this path, to be the server's last? */
+static int is_last(const char *path) {
+    if ((!kill_at && !control) || !matches(path, kill_path)) return 0;
+    long at = faults().kill_at;
+    return at > 0 && __atomic_add_fetch(&shared->kill_calls, 1, __ATOMIC_SEQ_CST) == at;
+}
+
+static void end(void) {
+    kill(server_pid, SIGKILL);
+    kill(getpid(), SIGKILL);
+    for (;;) pause();
+}
+
+static int swallowed(const char *kind, const char *path) {
+    if (strcmp(kind, swallow_kind) != 0 || fnmatch(swallow_glob, path, 0) != 0) return 0;
+    long n = __atomic_add_fetch(&shared->swallow_calls, 1, __ATOMIC_SEQ_CST);
+    return swallow_nth == 0 || n == swallow_nth;
+}
+
 static int sync_fd(const char *op, long call, int fd) {
     char path[PATH_LEN];
     path_of(fd, path);
+    if (swallow_kind[0] && swallowed(kind_of(fd) == DIRECTORY ? "dirsync" : "fsync", path)) return 0;
+    if (is_last(path)) end();
     struct faults f = faults();
     long long begin = now();
+    trace(begin, "begin fsync", 0, path, NULL, 0);
     if (f.slow_ms > 0 && matches(path, slow_path)) {
         struct timespec t = {f.slow_ms / 1000, f.slow_ms % 1000 * 1000000};
         while (nanosleep(&t, &t) != 0 && errno == EINTR) {}
@@ -188,18 +262,20 @@ int fsync(int fd) { return sync_fd("fsync", SYS_fsync, fd); }
 int fdatasync(int fd) { return sync_fd("fdatasync", SYS_fdatasync, fd); }
 
 /* What all writes share. */
-struct writing { int seen; int fail; long long begin; char path[PATH_LEN]; };
+struct writing { int seen, fail, last; long long begin; char path[PATH_LEN]; };
 
 static void before_write(struct writing *w, int fd) {
     w->seen = 0;
     w->fail = 0;
-    if (trace_fd < 0 && !fail_write_errno && !control) return;
+    w->last = 0;
+    if (trace_fd < 0 && !fail_write_errno && !control && !kill_at) return;
     int saved = errno;
     enum kind kind = kind_of(fd);
     if (kind == REGULAR || kind == SOCKET) {
         w->seen = 1;
         path_of(fd, w->path);
         if (kind == REGULAR && matches(w->path, fail_path)) w->fail = faults().fail_write;
+        if (kind == REGULAR) w->last = is_last(w->path);
     }
     w->begin = now();
     errno = saved;
@@ -214,10 +290,16 @@ static ssize_t after_write(struct writing *w, const char *op, ssize_t result, co
     return result;
 }
 
+static void torn_end(int fd, const struct iovec *iov, int count) {
+    if (kill_torn && iov && count > 0) (void)!syscall(SYS_write, fd, iov[0].iov_base, iov[0].iov_len / 2);
+    end();
+}
+
 #define WRITING(op, fd, call, iov, count)                                         \
     struct writing w;                                                             \
     before_write(&w, fd);                                                         \
     ssize_t result = -1;                                                          \
+    if (w.last) torn_end(fd, iov, count);                                         \
     if (w.fail) errno = w.fail;                                                   \
     else result = (call);                                                         \
     return after_write(&w, op, result, iov, count)
@@ -263,7 +345,8 @@ ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size_t n, u
 /* Calls on an open file. */
 #define ON_FD(op, fd, call)                                                       \
     char path[PATH_LEN];                                                          \
-    if (trace_fd >= 0) path_of(fd, path);                                         \
+    path_of(fd, path);                                                            \
+    if (is_last(path)) end();                                                     \
     long long begin = now();                                                      \
     int result = (call);                                                          \
     int saved = errno;                                                            \
@@ -280,7 +363,8 @@ int sync_file_range(int fd, off64_t at, off64_t n, unsigned flags) {
 /* Calls on one name, and on two. */
 #define ON_NAME(op, dir, name, call)                                              \
     char path[PATH_LEN];                                                          \
-    if (trace_fd >= 0) path_at(dir, name, path);                                  \
+    path_at(dir, name, path);                                                     \
+    if (is_last(path)) end();                                                     \
     long long begin = now();                                                      \
     int result = (call);                                                          \
     int saved = errno;                                                            \
@@ -290,12 +374,11 @@ int sync_file_range(int fd, off64_t at, off64_t n, unsigned flags) {
 
 #define ON_NAMES(op, dir1, old, dir2, new, call)                                  \
     char path[2 * PATH_LEN + 8], second[PATH_LEN];                                \
-    if (trace_fd >= 0) {                                                          \
-        path_at(dir1, old, path);                                                 \
-        path_at(dir2, new, second);                                               \
-        strcat(path, " -> ");                                                     \
-        strcat(path, second);                                                     \
-    }                                                                             \
+    path_at(dir1, old, path);                                                     \
+    path_at(dir2, new, second);                                                   \
+    strcat(path, " -> ");                                                         \
+    strcat(path, second);                                                         \
+    if (is_last(path)) end();                                                     \
     long long begin = now();                                                      \
     int result = (call);                                                          \
     int saved = errno;                                                            \
@@ -307,6 +390,11 @@ int unlinkat(int dir, const char *name, int flags) {
     ON_NAME("unlink", dir, name, syscall(SYS_unlinkat, dir, name, flags));
 }
 int unlink(const char *name) { return unlinkat(AT_FDCWD, name, 0); }
+
+int mkdirat(int dir, const char *name, mode_t mode) {
+    ON_NAME("mkdir", dir, name, syscall(SYS_mkdirat, dir, name, mode));
+}
+int mkdir(const char *name, mode_t mode) { return mkdirat(AT_FDCWD, name, mode); }
 
 int truncate64(const char *name, off64_t len) { ON_NAME("truncate", AT_FDCWD, name, syscall(SYS_truncate, name, len)); }
 int truncate(const char *name, off_t len) { return truncate64(name, len); }
@@ -323,6 +411,11 @@ int linkat(int dir1, const char *old, int dir2, const char *new, int flags) {
 int link(const char *old, const char *new) { return linkat(AT_FDCWD, old, AT_FDCWD, new, 0); }
 
 static int do_open(int dir, const char *name, int flags, mode_t mode) {
+    if ((flags & O_CREAT) && (kill_at || control)) {
+        char path[PATH_LEN];
+        path_at(dir, name, path);
+        if (is_last(path)) end();
+    }
     long long begin = now();
     int fd = syscall(SYS_openat, dir, name, flags, mode);
     if (trace_fd >= 0 && (flags & O_CREAT) && (fd < 0 || kind_of(fd) == REGULAR)) {

@@ -1,0 +1,654 @@
+//! Runs each command twice on one server, once on the host's own keyspace and once on the durable one, and compares
+//! replies byte for byte, keyspace events, and contents.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use persist_tools::contents::{self, Contents};
+use persist_tools::raw::{RawClient, Resp, encode_command};
+use persist_tools::server::{Server, wait_until};
+use persist_tools::{Error, Result};
+
+use crate::argv::{Argv, Family, Maker};
+
+/// The host's and the module's clocks are read at slightly different times, so a time that counts from now may differ.
+/// The times that commands are given lie at least 5,000 s apart.
+const CLOCK_SLACK_MS: u64 = 10_000;
+const DATABASES: u32 = 16;
+const TOLD: usize = 20;
+const SCRIPT: &str = "return redis.pcall(unpack(ARGV))";
+const SCRIPT3: &str = "redis.setresp(3) return redis.pcall(unpack(ARGV))";
+
+/// How a command reaches the server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    Plain,
+    Transaction,
+    Script,
+    Script3,
+}
+
+/// A random run on one server.
+pub struct Differential {
+    pub server: Server,
+    family: Family,
+    seed: u64,
+    maker: Maker,
+    client: RawClient,
+    events: RawClient,
+    db: u32,
+    history: VecDeque<Argv>,
+    wrong: Vec<String>,
+}
+
+impl Differential {
+    pub fn new(family: Family, seed: u64) -> Result<Self> {
+        let server = Server::builder()
+            .with_module()
+            .config("notify-keyspace-events", "KEA")
+            .config("persist.auto-aof-rewrite-percentage", "0")
+            // So that a transaction of huge replies isn't cut off.
+            .config_line("client-output-buffer-limit pubsub 0 0 0")
+            .start()?;
+        let (client, events) = connect(&server)?;
+        Ok(Self {
+            server,
+            family,
+            seed,
+            maker: Maker::new(family, seed),
+            client,
+            events,
+            db: 0,
+            history: VecDeque::new(),
+            wrong: Vec::new(),
+        })
+    }
+
+    /// Runs so many commands.
+    pub fn run(&mut self, commands: u64) -> Result<()> {
+        for number in 0..commands {
+            if number % 200 == 0 {
+                let protocol = if number % 400 == 0 {
+                    "HELLO 2"
+                } else {
+                    "HELLO 3"
+                };
+                self.client.words(protocol)?;
+            }
+            let argv = self.maker.next();
+            if let Err(error) = self.step(&argv) {
+                self.tell(number, &argv, &error.to_string())?;
+            }
+            self.history.push_front(argv);
+            self.history.truncate(2000);
+            // What no reply has shown yet.
+            if number % 1000 == 999
+                && let Err(error) = self.compare_contents("after commands")
+            {
+                self.tell(number, &vec![b"(contents)".to_vec()], &error.to_string())?;
+            }
+            if self.wrong.len() >= TOLD {
+                break;
+            }
+        }
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Result<()> {
+        if self.wrong.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(format!(
+            "{:?}, SEED={}: {} differences\n\n{}",
+            self.family,
+            self.seed,
+            self.wrong.len(),
+            self.wrong.join("\n\n")
+        )))
+    }
+
+    /// Notes a difference, and makes the keyspaces equal again.
+    fn tell(&mut self, number: u64, argv: &Argv, error: &str) -> Result<()> {
+        let before: Vec<String> = self
+            .history
+            .iter()
+            .filter(|old| argv.get(1).is_some_and(|key| old[1..].contains(key)))
+            .take(5)
+            .map(show)
+            .collect();
+        let error: String = error.chars().take(3000).collect();
+        self.wrong.push(format!(
+            "command {number}: {}\n{error}\nbefore: {}",
+            show(argv),
+            before.join("\n        ")
+        ));
+        (self.client, self.events) = connect(&self.server)?;
+        self.client.words("PERSIST.FLUSHALL")?;
+        let host = contents::read(self.server.port(), "", DATABASES)?;
+        for ((db, name), key) in &host {
+            self.client.command(&["SELECT", &db.to_string()])?;
+            for argv in contents::commands(name, key) {
+                self.client.command(&durable(&argv))?;
+            }
+        }
+        self.client.command(&["SELECT", &self.db.to_string()])?;
+        self.read_events(&mut Vec::new(), "resync")
+    }
+
+    fn step(&mut self, argv: &Argv) -> Result<()> {
+        let name = name_of(argv);
+        match name.as_str() {
+            "SELECT" => {
+                if self.client.command(argv)? == Resp::Simple(b"OK".to_vec()) {
+                    let db = argv.get(1).and_then(|db| std::str::from_utf8(db).ok());
+                    self.db = db.and_then(|db| db.parse().ok()).unwrap_or(0);
+                }
+                return Ok(());
+            }
+            // WITHSCORE came with 7.2; before it, its place is an arity error.
+            "ZRANK" | "ZREVRANK" if argv.len() > 3 => return Ok(()),
+            // The least integer overflows in 7.0; later hosts refuse it, as the module does.
+            "LPOS" if argv.iter().any(|arg| arg == b"-9223372036854775808") => return Ok(()),
+            // What lies between two members is undefined unless all scores are equal.
+            _ if by_lex(&name, argv) && self.scores_differ(&name, argv)? => return Ok(()),
+            // Due keys that nobody has looked at count until somebody does.
+            "DBSIZE" => {
+                for scan in ["SCAN", "PERSIST.SCAN"] {
+                    self.client.command(&[scan, "0", "COUNT", "1000000"])?;
+                }
+            }
+            _ => {}
+        }
+        let simple = !matches!(
+            name.as_str(),
+            "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" | "DBSIZE" | "SWAPDB" | "RANDOMKEY" | "FLUSHDB"
+        );
+        let way = match self.maker.below(100) {
+            0..5 if simple => Way::Transaction,
+            5..9 if simple => Way::Script,
+            9..13 if simple => Way::Script3,
+            _ => Way::Plain,
+        };
+        let (host, host_events) = self.one(argv, way, "host")?;
+        let (ours, our_events) = self.one(&durable(argv), way, "ours")?;
+        self.replies(&name, argv, way, host, ours)?;
+        if host_events != our_events {
+            return Err(Error::new(format!(
+                "the host's events {host_events:?}\n           ours {our_events:?}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn scores_differ(&mut self, name: &str, argv: &Argv) -> Result<bool> {
+        let at = if name == "ZRANGESTORE" { 2 } else { 1 };
+        let mut score = |rank: &str| {
+            let key = argv.get(at).cloned().unwrap_or_default();
+            let mut ask: Argv = vec![b"ZRANGE".to_vec(), key];
+            ask.extend([rank, rank, "WITHSCORES"].map(|word| word.as_bytes().to_vec()));
+            let reply = self.client.command(&ask)?;
+            Ok::<_, Error>(flat(&reply).get(1).cloned())
+        };
+        Ok(score("0")? != score("-1")?)
+    }
+
+    /// Runs one command, and collects the events it makes.
+    fn one(&mut self, argv: &Argv, way: Way, marker: &str) -> Result<(Vec<Resp>, Vec<String>)> {
+        let mut out = Vec::new();
+        let mut script = |text: &str| {
+            let mut all = vec![b"EVAL".to_vec(), text.into(), b"0".to_vec()];
+            all.extend(argv.iter().cloned());
+            encode_command(&mut out, &all);
+            1
+        };
+        let replies = match way {
+            Way::Script => script(SCRIPT),
+            Way::Script3 => script(SCRIPT3),
+            Way::Plain => {
+                encode_command(&mut out, argv);
+                1
+            }
+            Way::Transaction => {
+                encode_command(&mut out, &["MULTI"]);
+                encode_command(&mut out, argv);
+                encode_command(&mut out, &["EXEC"]);
+                3
+            }
+        };
+        encode_command(&mut out, &["PUBLISH", "marker", marker]);
+        self.client.send_bytes(&out)?;
+        let mut found = Vec::new();
+        for _ in 0..replies {
+            found.push(self.client.read()?);
+        }
+        self.client.read()?;
+        let mut events = Vec::new();
+        self.collect(&mut events, marker)?;
+        Ok((found, events))
+    }
+
+    fn read_events(&mut self, events: &mut Vec<String>, marker: &str) -> Result<()> {
+        self.client.command(&["PUBLISH", "marker", marker])?;
+        self.collect(events, marker)
+    }
+
+    fn collect(&mut self, events: &mut Vec<String>, marker: &str) -> Result<()> {
+        loop {
+            let items = self.events.read()?.into_items();
+            let texts: Vec<String> = items.iter().filter_map(Resp::text).collect();
+            let [_, _, channel, what] = texts.as_slice() else {
+                return Err(Error::new(format!("no event: {texts:?}")));
+            };
+            if channel == "marker" {
+                if what == marker {
+                    return Ok(());
+                }
+            // When a due key is found depends on who looks first.
+            } else if !channel.ends_with(":expired") {
+                events.push(format!("{channel} {}", what.escape_debug()));
+            }
+        }
+    }
+
+    fn replies(
+        &mut self,
+        name: &str,
+        argv: &Argv,
+        way: Way,
+        host: Vec<Resp>,
+        ours: Vec<Resp>,
+    ) -> Result<()> {
+        let (mut host, mut ours) = (host, ours);
+        if way == Way::Transaction {
+            let heads = (host.drain(..2).collect(), ours.drain(..2).collect());
+            self.reply(name, argv, way, heads.0, heads.1)?;
+            if let ([Resp::Array(h)], [Resp::Array(o)]) = (&host[..], &ours[..]) {
+                let (h, o) = (h.clone(), o.clone());
+                return self.reply(name, argv, way, h, o);
+            }
+        }
+        self.reply(name, argv, way, host, ours)
+    }
+
+    fn reply(
+        &mut self,
+        name: &str,
+        argv: &Argv,
+        way: Way,
+        host: Vec<Resp>,
+        ours: Vec<Resp>,
+    ) -> Result<()> {
+        let h = Resp::Array(host.into_iter().map(|r| normal(name, way, r)).collect());
+        let o = Resp::Array(ours.into_iter().map(|r| normal(name, way, r)).collect());
+        let unlike = |why: &str| {
+            Err(Error::new(format!(
+                "{way:?}{}{why}\nhost {}\nours {}",
+                if why.is_empty() { "" } else { ": " },
+                clip(&h),
+                clip(&o)
+            )))
+        };
+        let only = match (&h, &o) {
+            (Resp::Array(h), Resp::Array(o)) => match (&h[..], &o[..]) {
+                ([h], [o]) if !h.is_error() && !o.is_error() => Some((h.clone(), o.clone())),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some((h, o)) = only {
+            let queued = h == Resp::Simple(b"QUEUED".to_vec());
+            match name {
+                // Cursors mean nothing outside of their own keyspace: whole iterations are compared.
+                "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" if !queued => {
+                    let (h, o) = (self.scan(argv, h)?, self.scan(&durable(argv), o)?);
+                    if h != o {
+                        return Err(Error::new(format!("host {h:?}\nours {o:?}")));
+                    }
+                    return Ok(());
+                }
+                "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" => {
+                    let slack = if name.starts_with('P') { 1 } else { 1000 };
+                    if let (Resp::Int(h), Resp::Int(o)) = (&h, &o)
+                        && *h > 0
+                        && *o > 0
+                        && h.abs_diff(*o) <= CLOCK_SLACK_MS / slack
+                    {
+                        return Ok(());
+                    }
+                }
+                "SPOP" | "SRANDMEMBER" | "HRANDFIELD" | "ZRANDMEMBER" | "RANDOMKEY" if !queued => {
+                    return match self.random(name, argv, &h, &o)? {
+                        None => Ok(()),
+                        Some(why) => unlike(&why),
+                    };
+                }
+                _ => {}
+            }
+        }
+        if h == o { Ok(()) } else { unlike("") }
+    }
+
+    /// All that one iteration brings, whatever the order; the first reply is there already.
+    fn scan(&mut self, argv: &Argv, first: Resp) -> Result<BTreeSet<Vec<Vec<u8>>>> {
+        let at = if name_of(argv).ends_with(".SCAN") || name_of(argv) == "SCAN" {
+            1
+        } else {
+            2
+        };
+        // Pairs, but for keys and members.
+        let group = if name_of(argv).ends_with("HSCAN") || name_of(argv).ends_with("ZSCAN") {
+            2
+        } else {
+            1
+        };
+        let mut all = BTreeSet::new();
+        let (mut reply, mut argv) = (first, argv.clone());
+        for _ in 0..100_000 {
+            let mut parts = reply.into_items().into_iter();
+            let (Some(Resp::Bulk(cursor)), Some(items)) = (parts.next(), parts.next()) else {
+                return Err(Error::new("no reply of SCAN"));
+            };
+            let items: Vec<Vec<u8>> = items
+                .into_items()
+                .iter()
+                .map(|item| huge_score(item).unwrap_or_else(|| item.encode()))
+                .collect();
+            all.extend(items.chunks(group).map(<[_]>::to_vec));
+            if cursor == b"0" {
+                return Ok(all);
+            }
+            argv[at] = cursor;
+            reply = self.client.command(&argv)?;
+        }
+        Err(Error::new("the iteration doesn't end"))
+    }
+
+    /// Random choices must have the same shape, and be choices from what is there.
+    fn random(
+        &mut self,
+        name: &str,
+        argv: &Argv,
+        host: &Resp,
+        ours: &Resp,
+    ) -> Result<Option<String>> {
+        if shape(host) != shape(ours) {
+            return Ok(Some("another shape".into()));
+        }
+        if matches!(ours, Resp::NullBulk | Resp::NullArray | Resp::Null) {
+            return Ok(None);
+        }
+        if name == "RANDOMKEY" {
+            let key = flat(ours).concat();
+            let there = self.client.command(&[b"PERSIST.EXISTS".to_vec(), key])?;
+            return Ok((there != Resp::Int(1)).then(|| "no such key".into()));
+        }
+        let key = argv[1].clone();
+        let reader = |prefix: &str| -> Argv {
+            let (command, more): (&str, &[&str]) = match name {
+                "HRANDFIELD" => ("HGETALL", &[]),
+                "ZRANDMEMBER" => ("ZRANGE", &["0", "-1", "WITHSCORES"]),
+                _ => ("SMEMBERS", &[]),
+            };
+            let mut argv = vec![format!("{prefix}{command}").into_bytes(), key.clone()];
+            argv.extend(more.iter().map(|word| word.as_bytes().to_vec()));
+            argv
+        };
+        let rest = flat(&self.client.command(&reader("PERSIST."))?);
+        let chosen = flat(ours);
+        if name == "SPOP" {
+            let mut all: Vec<_> = rest.into_iter().chain(chosen).collect();
+            let host_rest = flat(&self.client.command(&reader(""))?);
+            let mut host_all: Vec<_> = host_rest.into_iter().chain(flat(host)).collect();
+            all.sort();
+            host_all.sort();
+            if all != host_all {
+                return Ok(Some(
+                    "what is left and what was popped isn't what was there".into(),
+                ));
+            }
+            self.copy_set(&key)?;
+            return Ok(None);
+        }
+        let values = argv.len() > 3;
+        let there: BTreeSet<Vec<Vec<u8>>> = match (name, values) {
+            ("SRANDMEMBER", _) => rest.into_iter().map(|member| vec![member]).collect(),
+            (_, true) => rest.chunks(2).map(<[_]>::to_vec).collect(),
+            (_, false) => rest.chunks(2).map(|pair| vec![pair[0].clone()]).collect(),
+        };
+        let chosen: Vec<Vec<Vec<u8>>> = chosen
+            .chunks(if values { 2 } else { 1 })
+            .map(<[_]>::to_vec)
+            .collect();
+        if let Some(stranger) = chosen.iter().find(|item| !there.contains(*item)) {
+            return Ok(Some(format!("{stranger:?} isn't there")));
+        }
+        let distinct: BTreeSet<_> = chosen.iter().collect();
+        let repeats = argv.get(2).is_some_and(|count| count.starts_with(b"-"));
+        if !repeats && distinct.len() != chosen.len() {
+            return Ok(Some("the same twice".into()));
+        }
+        Ok(None)
+    }
+
+    /// Makes the durable set what the host's is.
+    fn copy_set(&mut self, key: &[u8]) -> Result<()> {
+        let word = |text: &str| text.as_bytes().to_vec();
+        let members = flat(&self.client.command(&[word("SMEMBERS"), key.to_vec()])?);
+        let until = self.client.command(&[word("PEXPIRETIME"), key.to_vec()])?;
+        self.client.command(&[word("PERSIST.DEL"), key.to_vec()])?;
+        if !members.is_empty() {
+            let mut argv = vec![word("PERSIST.SADD"), key.to_vec()];
+            argv.extend(members);
+            self.client.command(&argv)?;
+            if let Resp::Int(at @ 1..) = until {
+                let at = word(&at.to_string());
+                self.client
+                    .command(&[word("PERSIST.PEXPIREAT"), key.to_vec(), at])?;
+            }
+        }
+        self.read_events(&mut Vec::new(), "copied")
+    }
+
+    /// Both keyspaces hold the same.
+    pub fn compare_contents(&self, when: &str) -> Result<Contents> {
+        let port = self.server.port();
+        let host = contents::read(port, "", DATABASES)?;
+        let ours = contents::read(port, "PERSIST.", DATABASES)?;
+        contents::same(when, &host, &ours, CLOCK_SLACK_MS)?;
+        Ok(ours)
+    }
+
+    /// What is durable comes back from each kind of file, exactly.
+    pub fn persistence(&mut self) -> Result<()> {
+        let mut before = self.compare_contents("at the end")?;
+        if before.is_empty() {
+            return Err(Error::new("nothing is left to save"));
+        }
+        self.again("the replayed log", &before)?;
+        for preamble in ["yes", "no"] {
+            let setting = format!("CONFIG SET persist.aof-use-rdb-preamble {preamble}");
+            expect_ok(&self.server.words(&setting)?)?;
+            before = self.some_more()?;
+            self.rewrite()?;
+            self.again(
+                &format!("a rewrite, aof-use-rdb-preamble {preamble}"),
+                &before,
+            )?;
+            before = self.some_more()?;
+            self.again("a rewrite and a log behind it", &before)?;
+        }
+        expect_ok(&self.server.words("CONFIG SET persist.appendonly no")?)?;
+        before = self.some_more()?;
+        let saves = self.server.persist_info("rdb_saves")?;
+        self.server.words("PERSIST.BGSAVE")?;
+        self.until("BGSAVE", |server| {
+            Ok(server.persist_info("rdb_saves")? != saves)
+        })?;
+        self.server.set_config("persist.appendonly", "no")?;
+        self.again("a snapshot", &before)
+    }
+
+    fn rewrite(&self) -> Result<()> {
+        let rewrites = self.server.persist_info("aof_rewrites")?;
+        self.server.words("PERSIST.REWRITE")?;
+        self.until("REWRITE", |server| {
+            Ok(server.persist_info("aof_rewrites")? != rewrites)
+        })
+    }
+
+    fn until(&self, what: &str, mut done: impl FnMut(&Server) -> Result<bool>) -> Result<()> {
+        wait_until(what, Duration::from_secs(60), || done(&self.server)).map(drop)
+    }
+
+    /// More writes to the durable keyspace alone.
+    fn some_more(&mut self) -> Result<Contents> {
+        let mut client = self.server.raw()?;
+        for _ in 0..200 {
+            let argv = self.maker.next();
+            client.command(&durable(&argv))?;
+        }
+        contents::read(self.server.port(), "PERSIST.", DATABASES)
+    }
+
+    fn again(&mut self, what: &str, before: &Contents) -> Result<()> {
+        // Under everysec, what waits behind a running fsync may go with the process.
+        self.until("an fsync", |server| {
+            Ok(server.persist_info("aof_enabled")? == "0"
+                || server.persist_info("at_risk_bytes")? == "0")
+        })?;
+        self.server.restart()?;
+        let after = contents::read(self.server.port(), "PERSIST.", DATABASES)?;
+        contents::same(
+            &format!(
+                "{:?}, SEED={}: before and after {what}",
+                self.family, self.seed
+            ),
+            before,
+            &after,
+            0,
+        )
+    }
+}
+
+fn connect(server: &Server) -> Result<(RawClient, RawClient)> {
+    let mut events = server.raw()?;
+    events.words("PSUBSCRIBE __keyevent@* marker")?;
+    events.read()?;
+    Ok((server.raw()?, events))
+}
+
+fn expect_ok(reply: &Resp) -> Result<()> {
+    match reply {
+        Resp::Simple(text) if text == b"OK" => Ok(()),
+        other => Err(Error::new(other.to_string())),
+    }
+}
+
+/// The same command for the durable keyspace.
+fn durable(argv: &Argv) -> Argv {
+    let mut argv = argv.clone();
+    let prefix: &[u8] = if argv[0].iter().any(u8::is_ascii_lowercase) {
+        b"persist."
+    } else {
+        b"PERSIST."
+    };
+    argv[0] = [prefix, &argv[0]].concat();
+    argv
+}
+
+fn name_of(argv: &Argv) -> String {
+    String::from_utf8_lossy(&argv[0]).to_ascii_uppercase()
+}
+
+/// ZSCAN of a small set prints huge whole scores without an exponent, of a large one with it.
+fn huge_score(item: &Resp) -> Option<Vec<u8>> {
+    let score: f64 = item.text()?.parse().ok()?;
+    (score.abs() >= 1e17).then(|| score.to_string().into_bytes())
+}
+
+fn by_lex(name: &str, argv: &Argv) -> bool {
+    name.contains("LEX") || argv.iter().any(|arg| arg.eq_ignore_ascii_case(b"BYLEX"))
+}
+
+fn show(argv: &Argv) -> String {
+    let words: Vec<String> = argv
+        .iter()
+        .map(|arg| format!("\"{}\"", arg.escape_ascii()))
+        .collect();
+    let text = words.join(" ");
+    match text.char_indices().nth(400) {
+        None => text,
+        Some((at, _)) => format!("{}... ({} arguments)", &text[..at], argv.len()),
+    }
+}
+
+fn clip(reply: &Resp) -> String {
+    reply.to_string().chars().take(1200).collect()
+}
+
+/// Every difference between the two keyspaces' replies that is allowed, and why.
+fn normal(name: &str, way: Way, reply: Resp) -> Resp {
+    match reply {
+        // A command's name in an error is the name it was called by.
+        Resp::Error(text) => {
+            let text = String::from_utf8_lossy(&text).replace("'persist.", "'");
+            Resp::Error(text.into_bytes())
+        }
+        reply => match name {
+            // The order of what has no order is the table's own.
+            "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" | "HKEYS" | "HVALS" | "KEYS" => {
+                sorted(reply, 1)
+            }
+            "HGETALL" => sorted(reply, 2),
+            // Lua's tables have none either.
+            _ if way == Way::Script3 => match reply {
+                reply @ (Resp::Map(_) | Resp::Set(_)) => sorted(reply, 1),
+                other => other,
+            },
+            _ => reply,
+        },
+    }
+}
+
+fn sorted(reply: Resp, group: usize) -> Resp {
+    let sort = |items: Vec<Resp>| {
+        let mut groups: Vec<Vec<Resp>> = items.chunks(group).map(<[_]>::to_vec).collect();
+        groups.sort_by_key(|group| group.iter().map(Resp::encode).collect::<Vec<_>>());
+        groups.concat()
+    };
+    match reply {
+        Resp::Array(items) => Resp::Array(sort(items)),
+        Resp::Set(items) => Resp::Set(sort(items)),
+        Resp::Map(mut pairs) => {
+            pairs.sort_by_key(|(key, value)| (key.encode(), value.encode()));
+            Resp::Map(pairs)
+        }
+        other => other,
+    }
+}
+
+/// The types of a reply and how many parts it has.
+fn shape(reply: &Resp) -> Vec<u8> {
+    match reply {
+        Resp::Array(items) | Resp::Set(items) => {
+            let mut all = reply.encode()[..1].to_vec();
+            all.extend(items.len().to_string().bytes());
+            all.extend(items.iter().flat_map(shape));
+            all
+        }
+        other => other.encode()[..1].to_vec(),
+    }
+}
+
+/// All strings and numbers in it.
+fn flat(reply: &Resp) -> Vec<Vec<u8>> {
+    match reply {
+        Resp::Bulk(bytes) | Resp::Double(bytes) | Resp::Simple(bytes) => vec![bytes.clone()],
+        Resp::Array(items) | Resp::Set(items) => items.iter().flat_map(flat).collect(),
+        Resp::Map(pairs) => pairs
+            .iter()
+            .flat_map(|(key, value)| [flat(key), flat(value)].concat())
+            .collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,56 @@
+//! The durable keyspace's commands against the same commands on the host's own keyspace.
+//!
+//! `COMMANDS` says how many random commands each family gets (3,000 if not said), `SEED` where they begin.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+mod argv;
+mod differential;
+mod together;
+
+use argv::Family;
+use differential::Differential;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
+fn differ(family: Family) {
+    let seed = number("SEED", 1);
+    let mut run = Differential::new(family, seed).unwrap();
+    if let Err(error) = run.run(number("COMMANDS", 3_000)) {
+        panic!("{error}");
+    }
+    if let Err(error) = run.persistence() {
+        panic!("{error}\n{}", run.server.log_tail(20));
+    }
+}
+
+#[test]
+fn strings() {
+    differ(Family::Strings);
+}
+
+#[test]
+fn keys() {
+    differ(Family::Keys);
+}
+
+#[test]
+fn lists() {
+    differ(Family::Lists);
+}
+
+#[test]
+fn hashes() {
+    differ(Family::Hashes);
+}
+
+#[test]
+fn sets() {
+    differ(Family::Sets);
+}
+
+#[test]
+fn sorted_sets() {
+    differ(Family::SortedSets);
+}

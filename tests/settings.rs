@@ -1,0 +1,707 @@
+//! Every setting, and every way in which a folder can be wrong.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use persist_tools::contents;
+use persist_tools::raw::Resp;
+use persist_tools::server::{Builder, Server, module_path, server_binary};
+
+/// Name, default, another good value and how CONFIG GET shows it, and bad values.
+type Row = (
+    &'static str,
+    &'static str,
+    (&'static str, &'static str),
+    &'static [&'static str],
+);
+
+const NUMBERS: &[&str] = &["-1", "abc", "1.5", "99999999999999999999"];
+const WORDS: &[&str] = &["maybe", "2", ""];
+
+const CHANGEABLE: &[Row] = &[
+    (
+        "save",
+        "default",
+        ("900 1 300 10", "900 1 300 10"),
+        &["1", "0 1", "a b", "60 -1", "60 1 60"],
+    ),
+    ("stop-writes-on-bgsave-error", "yes", ("no", "no"), WORDS),
+    ("rdbcompression", "yes", ("no", "no"), WORDS),
+    ("rdbchecksum", "yes", ("no", "no"), WORDS),
+    ("appendonly", "yes", ("no", "no"), WORDS),
+    (
+        "appendfsync",
+        "everysec",
+        ("always", "always"),
+        &["sometimes", "yes", ""],
+    ),
+    ("no-appendfsync-on-rewrite", "no", ("yes", "yes"), WORDS),
+    ("aof-timestamp-enabled", "no", ("yes", "yes"), WORDS),
+    (
+        "max-at-risk-ms",
+        "2000",
+        ("500", "500"),
+        &["0", "-1", "abc"],
+    ),
+    ("auto-aof-rewrite-percentage", "100", ("50", "50"), NUMBERS),
+    (
+        "auto-aof-rewrite-min-size",
+        "67108864",
+        ("1mb", "1048576"),
+        &["-1", "abc", "12tb"],
+    ),
+    ("aof-use-rdb-preamble", "yes", ("no", "no"), WORDS),
+    ("aof-load-truncated", "yes", ("no", "no"), WORDS),
+    ("maxmemory", "0", ("100mb", "104857600"), &["-1", "abc"]),
+];
+
+const FIXED: &[Row] = &[
+    (
+        "dbfilename",
+        "persist.rdb",
+        ("other.rdb", "other.rdb"),
+        &["a/b", "..", ""],
+    ),
+    (
+        "appenddirname",
+        "persist-aof",
+        ("other-aof", "other-aof"),
+        &["a/b", ".", ""],
+    ),
+    (
+        "appendfilename",
+        "persist.aof",
+        ("other.aof", "other.aof"),
+        &["a/b", "a b", ""],
+    ),
+];
+
+fn ok() -> Resp {
+    Resp::Simple(b"OK".to_vec())
+}
+
+fn module() -> Builder {
+    Server::builder().with_module()
+}
+
+fn setting(server: &Server, name: &str) -> String {
+    let reply = server.words(&format!("CONFIG GET persist.{name}")).unwrap();
+    let items = reply.into_items();
+    assert_eq!(items.len(), 2, "persist.{name}");
+    items[1].text().unwrap()
+}
+
+fn set(server: &Server, name: &str, value: &str) -> Resp {
+    let name = format!("persist.{name}");
+    let mut client = server.raw().unwrap();
+    client.command(&["CONFIG", "SET", &name, value]).unwrap()
+}
+
+/// Why the server doesn't start, or didn't again.
+fn refusal<T>(result: persist_tools::Result<T>) -> String {
+    match result {
+        Ok(_) => panic!("it starts"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn every_setting_has_its_default_and_no_other_exists() {
+    let server = module().start().unwrap();
+    let all = server.words("CONFIG GET persist.*").unwrap().into_items();
+    let mut found: BTreeMap<String, String> = all
+        .chunks(2)
+        .map(|pair| (pair[0].text().unwrap(), pair[1].text().unwrap()))
+        .collect();
+    for (name, default, ..) in CHANGEABLE.iter().chain(FIXED) {
+        let value = found.remove(&format!("persist.{name}"));
+        assert_eq!(value.as_deref(), Some(*default), "persist.{name}");
+    }
+    let dir = found.remove("persist.dir");
+    assert_eq!(dir.as_deref(), server.data_dir().to_str());
+    // Routing comes with its own tests.
+    found.remove("persist.route");
+    assert!(found.is_empty(), "not in this test: {found:?}");
+}
+
+#[test]
+fn settings_change_live_and_survive_a_rewrite_of_the_configuration() {
+    let mut server = module().start().unwrap();
+    for (name, default, (value, shown), bad) in CHANGEABLE {
+        for wrong in *bad {
+            let reply = set(&server, name, wrong);
+            let text = reply.text().unwrap();
+            assert!(
+                text.starts_with("ERR CONFIG SET failed"),
+                "{name} {wrong:?}: {text}"
+            );
+            assert!(
+                text.contains(" - "),
+                "{name} {wrong:?} without a reason: {text}"
+            );
+            assert_eq!(setting(&server, name), *default, "{name} after {wrong:?}");
+        }
+        assert_eq!(set(&server, name, value), ok(), "{name}");
+        assert_eq!(setting(&server, name), *shown);
+    }
+    assert_eq!(server.words("CONFIG REWRITE").unwrap(), ok());
+    server.restart().unwrap();
+    for (name, default, (value, shown), _) in CHANGEABLE {
+        assert_eq!(setting(&server, name), *shown, "{name} after a restart");
+        // Back to the default, also on disk.
+        assert_eq!(set(&server, name, default), ok(), "{name} {value}");
+    }
+    assert_eq!(server.words("CONFIG REWRITE").unwrap(), ok());
+    server.restart().unwrap();
+    for (name, default, ..) in CHANGEABLE {
+        assert_eq!(
+            setting(&server, name),
+            *default,
+            "{name} after another restart"
+        );
+    }
+}
+
+#[test]
+fn names_of_files_are_fixed_at_run_time() {
+    let mut server = module().start().unwrap();
+    for (name, _, (value, _), _) in FIXED {
+        let text = set(&server, name, value).text().unwrap();
+        assert!(
+            text.contains("can't set immutable config"),
+            "{name}: {text}"
+        );
+    }
+    let text = set(&server, "dir", "/tmp").text().unwrap();
+    assert!(text.contains("can't set immutable config"), "dir: {text}");
+    server.words("PERSIST.SET k v").unwrap();
+    // From the configuration they count.
+    server.shutdown(true).unwrap();
+    for (name, _, (value, _), _) in FIXED {
+        server
+            .set_config(&format!("persist.{name}"), value)
+            .unwrap();
+    }
+    let dir = server.root().join("elsewhere");
+    fs::create_dir(&dir).unwrap();
+    server
+        .set_config("persist.dir", dir.to_str().unwrap())
+        .unwrap();
+    server.restart().unwrap();
+    assert_eq!(server.words("PERSIST.DBSIZE").unwrap(), Resp::Int(0));
+    assert_eq!(server.words("PERSIST.SAVE").unwrap(), ok());
+    for name in [
+        "other.rdb",
+        "other-aof/other.aof.manifest",
+        "other-aof/other.aof.1.base.rdb",
+        "other-aof/other.aof.1.incr.aof",
+        "persist.lock",
+    ] {
+        assert!(dir.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn values_behind_the_modules_path_count() {
+    let mut builder = module();
+    for (name, _, (value, _), _) in CHANGEABLE.iter().chain(FIXED) {
+        builder = builder.module_arg(name, value);
+    }
+    let mut server = builder.start().unwrap();
+    for (name, _, (_, shown), _) in CHANGEABLE.iter().chain(FIXED) {
+        assert_eq!(setting(&server, name), *shown, "{name}");
+    }
+    // What the configuration says goes before.
+    server.set_config("persist.maxmemory", "7mb").unwrap();
+    server.restart().unwrap();
+    assert_eq!(setting(&server, "maxmemory"), (7 << 20).to_string());
+    // The prefix may be there, too, and names in capitals.
+    let server = module()
+        .module_arg("PERSIST.AppendFsync", "always")
+        .start()
+        .unwrap();
+    assert_eq!(setting(&server, "appendfsync"), "always");
+}
+
+#[test]
+fn a_bad_value_at_start_ends_the_server_with_the_reason() {
+    for (name, _, _, bad) in CHANGEABLE.iter().chain(FIXED) {
+        // Each start takes its time: the first bad value, both ways.
+        let wrong = bad[0];
+        let error = refusal(module().config(&format!("persist.{name}"), wrong).start());
+        assert!(
+            error.contains("<persist> can't start") && error.contains(name),
+            "{name} {wrong:?}: {error}"
+        );
+        let error = refusal(module().module_arg(name, wrong).start());
+        let line = error
+            .lines()
+            .find(|line| line.contains("<persist> can't start"));
+        let line = line.unwrap_or_else(|| panic!("{name} {wrong:?}: {error}"));
+        assert!(line.contains(&format!("'{name} {wrong}'")), "{line}");
+    }
+    let error = refusal(module().module_arg("no-such", "1").start());
+    assert!(
+        error.contains("module argument 'no-such': no such setting"),
+        "{error}"
+    );
+    let error = refusal(module().config("persist.no-such", "1").start());
+    // The host's own words.
+    assert!(error.contains("Module Configuration detected"), "{error}");
+    let odd = format!("loadmodule {} appendonly", module_path().display());
+    let error = refusal(Server::builder().config_line(&odd).start());
+    assert!(error.contains("its value is missing"), "{error}");
+}
+
+#[test]
+fn a_module_that_cannot_start_leaves_a_running_server_alone() {
+    let server = Server::builder().start().unwrap();
+    let mut client = server.raw().unwrap();
+    let path = module_path().display().to_string();
+    let missing = server.root().join("missing").display().to_string();
+    for args in [["dir", missing.as_str()], ["appendfsync", "sometimes"]] {
+        let reply = client
+            .command(&["MODULE", "LOAD", &path, args[0], args[1]])
+            .unwrap();
+        assert!(reply.is_error(), "{reply}");
+        assert_eq!(client.words("SET k v").unwrap(), ok());
+    }
+    assert_eq!(client.command(&["MODULE", "LOAD", &path]).unwrap(), ok());
+    assert_eq!(client.words("PERSIST.SET k v").unwrap(), ok());
+    let unload = client.words("MODULE UNLOAD persist").unwrap();
+    assert!(unload.is_error(), "{unload}");
+    assert_eq!(
+        client.words("PERSIST.GET k").unwrap(),
+        Resp::Bulk(b"v".to_vec())
+    );
+}
+
+#[test]
+fn a_module_loads_with_settings_at_run_time() {
+    let server = Server::builder().start().unwrap();
+    let mut client = server.raw().unwrap();
+    let path = module_path().display().to_string();
+    let reply = client
+        .command(&[
+            "MODULE",
+            "LOADEX",
+            &path,
+            "CONFIG",
+            "persist.appendfsync",
+            "always",
+            "ARGS",
+            "rdbcompression",
+            "no",
+        ])
+        .unwrap();
+    assert_eq!(reply, ok());
+    assert_eq!(setting(&server, "appendfsync"), "always");
+    assert_eq!(setting(&server, "rdbcompression"), "no");
+}
+
+/// Runs a server as another user than root, for whom nothing is unwritable.
+fn as_nobody(dir: &Path) -> PathBuf {
+    let script = dir.join("as-nobody");
+    let server = server_binary();
+    let server = server.display();
+    let text = format!(
+        "#!/bin/sh\nif [ \"$(id -u)\" = 0 ]; then\n    exec setpriv --reuid=65534 --clear-groups {server} \"$@\"\nfi\nexec {server} \"$@\"\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+#[test]
+fn a_folder_that_is_missing_or_unwritable_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let missing = temp.path().join("missing");
+    let path = missing.to_str().unwrap();
+    let error = refusal(module().config("persist.dir", path).start());
+    assert!(
+        error.contains("can't start: persist.dir can't be used"),
+        "{error}"
+    );
+    assert!(
+        error.contains(path) && error.contains("No such file"),
+        "{error}"
+    );
+    assert!(!missing.exists());
+    let file = temp.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let error = refusal(
+        module()
+            .config("persist.dir", file.to_str().unwrap())
+            .start(),
+    );
+    assert!(error.contains("Not a directory"), "{error}");
+
+    // As somebody who may write the server's own folder, but not the module's.
+    let open = |path: &Path, mode| {
+        fs::create_dir_all(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(temp.path(), 0o755);
+    let (root, locked) = (temp.path().join("root"), temp.path().join("locked"));
+    open(&root, 0o777);
+    open(&root.join("data"), 0o777);
+    open(&locked, 0o555);
+    let module_copy = temp.path().join("module.so");
+    fs::copy(module_path(), &module_copy).unwrap();
+    let error = refusal(
+        Server::builder()
+            .module(&module_copy)
+            .binary(as_nobody(temp.path()))
+            .config_line("logfile \"\"")
+            .dir(&root)
+            .config("persist.dir", locked.to_str().unwrap())
+            .start(),
+    );
+    assert!(
+        error.contains("persist.dir can't be used") && error.contains("Permission denied"),
+        "{error}"
+    );
+    assert_eq!(fs::read_dir(&locked).unwrap().count(), 0);
+}
+
+#[test]
+fn one_server_per_folder() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().to_str().unwrap();
+    let mut first = module().config("persist.dir", dir).start().unwrap();
+    first.words("PERSIST.SET k 1").unwrap();
+    let second = || module().config("persist.dir", dir).start();
+    let error = refusal(second());
+    let line = error
+        .lines()
+        .find(|line| line.contains("<persist>"))
+        .unwrap();
+    assert!(
+        line.contains(dir) && line.contains(&format!("process {} ", first.pid())),
+        "{line}"
+    );
+    // The first is unharmed.
+    assert_eq!(first.words("PERSIST.INCR k").unwrap(), Resp::Int(2));
+    assert_eq!(first.words("PERSIST.SAVE").unwrap(), ok());
+    let error = refusal(second());
+    assert!(error.contains("belongs to another server"), "{error}");
+    // A child of the first that lives on doesn't keep the second out: no wait, no second try.
+    first.words("PERSIST.BGSAVE").unwrap();
+    first.kill9().unwrap();
+    let second = second().unwrap();
+    assert_eq!(
+        second.words("PERSIST.GET k").unwrap(),
+        Resp::Bulk(b"2".to_vec())
+    );
+}
+
+#[test]
+fn files_are_private_and_the_hosts_are_left_alone() {
+    let mut server = module().config("appendonly", "yes").start().unwrap();
+    let mut client = server.raw().unwrap();
+    for line in [
+        "SET k host",
+        "PERSIST.SET k ours",
+        "SAVE",
+        "PERSIST.SAVE",
+        "SET k2 host",
+    ] {
+        assert!(!client.words(line).unwrap().is_error(), "{line}");
+    }
+    let data = server.data_dir();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data.join("persist-aof")), 0o700);
+    let mut files = vec![data.join("persist.rdb"), data.join("persist.lock")];
+    files.extend(
+        fs::read_dir(data.join("persist-aof"))
+            .unwrap()
+            .map(|e| e.unwrap().path()),
+    );
+    assert!(files.len() >= 5, "{files:?}");
+    for file in &files {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+    // The host's own files are neither taken for ours nor tidied up.
+    fs::write(data.join("temp-1.rdb"), "the host's").unwrap();
+    fs::write(data.join("temp-rewriteaof-1.aof"), "the host's").unwrap();
+    server.restart().unwrap();
+    let mut client = server.raw().unwrap();
+    assert_eq!(
+        client.words("GET k2").unwrap(),
+        Resp::Bulk(b"host".to_vec())
+    );
+    assert_eq!(
+        client.words("PERSIST.GET k").unwrap(),
+        Resp::Bulk(b"ours".to_vec())
+    );
+    assert!(data.join("dump.rdb").exists() && data.join("appendonlydir").exists());
+    assert!(data.join("temp-1.rdb").exists() && data.join("temp-rewriteaof-1.aof").exists());
+}
+
+/// Every file under a folder with its content, but for the lock.
+fn image(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.insert(path.clone(), Vec::new());
+            all.extend(image(&path));
+        } else if !path.ends_with("persist.lock") {
+            let bytes = fs::read(&path).unwrap();
+            all.insert(path, bytes);
+        }
+    }
+    all
+}
+
+fn put_back(files: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) {
+    let _ = fs::remove_dir_all(dir);
+    fs::create_dir_all(dir).unwrap();
+    for (path, bytes) in files {
+        if path.parent().is_some_and(|parent| !parent.exists()) {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+        }
+        if bytes.is_empty() && path.extension().is_none() {
+            fs::create_dir_all(path).unwrap();
+        } else {
+            fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+/// A server with a base, a log behind it, some keys; stopped. Each group tells that the one before it is durable.
+fn stopped(appendonly: bool) -> Server {
+    let mut server = module()
+        .config("persist.auto-aof-rewrite-percentage", "0")
+        .config("persist.appendfsync", "always")
+        .start()
+        .unwrap();
+    let mut client = server.raw().unwrap();
+    for i in 0..300 {
+        client
+            .words(&format!("PERSIST.SET key:{i} value-of-{i}"))
+            .unwrap();
+    }
+    if appendonly {
+        let rewrites = server.persist_info("aof_rewrites").unwrap();
+        client.words("PERSIST.REWRITE").unwrap();
+        persist_tools::server::wait_until("REWRITE", std::time::Duration::from_secs(60), || {
+            Ok(server.persist_info("aof_rewrites")? != rewrites)
+        })
+        .unwrap();
+        for i in 0..50 {
+            client
+                .words(&format!("PERSIST.RPUSH list:{i} a b c"))
+                .unwrap();
+        }
+    } else {
+        assert_eq!(set(&server, "appendonly", "no"), ok());
+        assert_eq!(client.words("PERSIST.SAVE").unwrap(), ok());
+        server.words("CONFIG REWRITE").unwrap();
+    }
+    server.shutdown(true).unwrap();
+    if !appendonly {
+        // The snapshot alone.
+        fs::remove_dir_all(server.data_dir().join("persist-aof")).unwrap();
+    }
+    server
+}
+
+fn file_like(dir: &Path, part: &str) -> PathBuf {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = entries
+        .filter(|path| path.to_string_lossy().contains(part))
+        .filter(|path| fs::metadata(path).unwrap().len() > 0)
+        .collect();
+    found.sort();
+    found.pop().unwrap_or_else(|| panic!("no file like {part}"))
+}
+
+/// Every flipped byte of `file` keeps the server from starting, with a line that names file and place, and nothing on
+/// disk changes.
+fn every_flip_is_refused(server: &mut Server, file: &Path, places: &[usize]) {
+    let data = server.data_dir();
+    let good = image(&data);
+    for &at in places {
+        let mut bytes = good[file].clone();
+        bytes[at] ^= 0x40;
+        fs::write(file, &bytes).unwrap();
+        let damaged = image(&data);
+        let error = refusal(server.restart());
+        let line = error
+            .lines()
+            .rev()
+            .find(|line| line.contains("<persist> can't start"))
+            .unwrap_or_else(|| panic!("byte {at}: {error}"));
+        assert!(line.contains(file.to_str().unwrap()), "byte {at}: {line}");
+        assert!(
+            line.contains(": byte ") || line.contains(": line "),
+            "byte {at}: {line}"
+        );
+        assert!(
+            line.contains("Nothing was changed on disk"),
+            "byte {at}: {line}"
+        );
+        let now = image(&data);
+        assert!(
+            now == damaged,
+            "byte {at}: the folder has changed: {:?}",
+            now.keys()
+        );
+    }
+    put_back(&good, &data);
+    server.restart().unwrap();
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused() {
+    let mut server = stopped(false);
+    let file = server.data_dir().join("persist.rdb");
+    let len = fs::metadata(&file).unwrap().len() as usize;
+    every_flip_is_refused(
+        &mut server,
+        &file,
+        &[0, 20, 40, len / 3, len / 2, len - 20, len - 1],
+    );
+    assert_eq!(server.words("PERSIST.DBSIZE").unwrap(), Resp::Int(300));
+}
+
+#[test]
+fn a_damaged_base_is_refused() {
+    let mut server = stopped(true);
+    let file = file_like(&server.data_dir().join("persist-aof"), ".base.");
+    let len = fs::metadata(&file).unwrap().len() as usize;
+    every_flip_is_refused(&mut server, &file, &[0, 40, len / 2, len - 1]);
+    assert_eq!(server.words("PERSIST.DBSIZE").unwrap(), Resp::Int(350));
+}
+
+#[test]
+fn a_log_damaged_in_its_middle_is_refused() {
+    let mut server = stopped(true);
+    let file = file_like(&server.data_dir().join("persist-aof"), ".incr.");
+    let len = fs::metadata(&file).unwrap().len() as usize;
+    every_flip_is_refused(&mut server, &file, &[0, 30, len / 4, len / 2, len * 3 / 4]);
+    assert_eq!(server.words("PERSIST.DBSIZE").unwrap(), Resp::Int(350));
+}
+
+#[test]
+fn a_damaged_or_missing_manifest_is_refused() {
+    let mut server = stopped(true);
+    let dir = server.data_dir().join("persist-aof");
+    let manifest = dir.join("persist.aof.manifest");
+    let len = fs::metadata(&manifest).unwrap().len() as usize;
+    every_flip_is_refused(&mut server, &manifest, &[0, len / 4, len / 2, len - 2]);
+    server.shutdown(true).unwrap();
+    let good = image(&server.data_dir());
+    fs::remove_file(&manifest).unwrap();
+    let error = refusal(server.restart());
+    assert!(
+        error.contains("no manifest") && error.contains("persist.aof.manifest"),
+        "{error}"
+    );
+    put_back(&good, &server.data_dir());
+    let base = file_like(&dir, ".base.");
+    fs::remove_file(&base).unwrap();
+    let error = refusal(server.restart());
+    assert!(
+        error.contains(base.to_str().unwrap()) && error.contains("missing"),
+        "{error}"
+    );
+    put_back(&good, &server.data_dir());
+    server.restart().unwrap();
+    assert_eq!(server.words("PERSIST.DBSIZE").unwrap(), Resp::Int(350));
+}
+
+#[test]
+fn two_data_sets_are_refused_with_the_choices() {
+    let mut server = stopped(true);
+    let mut other = stopped(false);
+    let from = other.data_dir().join("persist.rdb");
+    let to = server.data_dir().join("persist.rdb");
+    fs::copy(&from, &to).unwrap();
+    let before = image(&server.data_dir());
+    let error = refusal(server.restart());
+    assert!(
+        error.contains(to.to_str().unwrap()) && error.contains("persist.aof.manifest"),
+        "{error}"
+    );
+    assert!(error.contains("different data sets"), "{error}");
+    assert!(image(&server.data_dir()) == before);
+    // Taking one away chooses.
+    fs::remove_file(&to).unwrap();
+    server.restart().unwrap();
+    other.restart().unwrap();
+    assert_eq!(server.words("PERSIST.DBSIZE").unwrap(), Resp::Int(350));
+}
+
+/// A crash's torn end: the server was killed, so nothing marks the last groups as durable.
+#[test]
+fn a_torn_end_is_cut_and_kept() {
+    let mut server = module().start().unwrap();
+    let mut client = server.raw().unwrap();
+    for i in 0..20 {
+        client
+            .words(&format!("PERSIST.SET key:{i} value-of-{i}"))
+            .unwrap();
+    }
+    server.kill9().unwrap();
+    let file = file_like(&server.data_dir().join("persist-aof"), ".incr.");
+    let whole = fs::read(&file).unwrap();
+    let good = image(&server.data_dir());
+    // In the middle of the last group, of its line, and one byte short; and zeros, as some file systems leave them.
+    let last = whole.windows(4).rposition(|four| four == b"#PG1").unwrap();
+    let torn = [
+        (whole[..last + 10].to_vec(), last),
+        (whole[..whole.len() - 30].to_vec(), last),
+        (whole[..whole.len() - 1].to_vec(), last),
+        ([&whole[..], &[0; 500]].concat(), whole.len()),
+        (
+            [&whole[..last], &vec![0; whole.len() - last]].concat(),
+            last,
+        ),
+    ];
+    for (bytes, at) in torn {
+        put_back(&good, &server.data_dir());
+        fs::write(&file, &bytes).unwrap();
+        // Whoever doesn't want it cut is asked.
+        server
+            .set_config("persist.aof-load-truncated", "no")
+            .unwrap();
+        let damaged = image(&server.data_dir());
+        let error = refusal(server.restart());
+        assert!(
+            error.contains(file.to_str().unwrap())
+                && error.contains(&format!(": byte {at}: "))
+                && error.contains("aof-load-truncated"),
+            "{error}"
+        );
+        assert!(image(&server.data_dir()) == damaged);
+
+        server
+            .set_config("persist.aof-load-truncated", "yes")
+            .unwrap();
+        server.restart().unwrap();
+        let keys = if at == whole.len() { 20 } else { 19 };
+        assert_eq!(server.words("PERSIST.DBSIZE").unwrap(), Resp::Int(keys));
+        let tail = server.log_tail(20);
+        assert!(
+            tail.contains("short read while loading the AOF file"),
+            "{tail}"
+        );
+        let kept = file_like(&server.data_dir().join("quarantine"), ".tail-at-");
+        assert_eq!(fs::read(kept).unwrap(), &bytes[at..]);
+        // And it goes on from there.
+        server.words("PERSIST.SET more 1").unwrap();
+        let before = contents::read(server.port(), "PERSIST.", 16).unwrap();
+        server.kill9().unwrap();
+        server.restart().unwrap();
+        let after = contents::read(server.port(), "PERSIST.", 16).unwrap();
+        contents::same("after a cut", &before, &after, 0).unwrap();
+        server.kill9().unwrap();
+    }
+}

@@ -1,0 +1,281 @@
+//! `kill -9` in the middle of traffic: what was acknowledged comes back, whole, once and in order.
+//!
+//! Several clients, with and without pipelines, do the numbered operations of `persist_tools::traffic` (single commands,
+//! MULTI/EXEC over two databases, scripts, a list that all share) while an operator saves, rewrites, forks the host's own
+//! snapshots and turns the log off and on. Then the server is killed, started on the same folder, and each client's data
+//! must be exactly that of a moment between what it was promised and what it sent. All rounds of a test go on with the
+//! same folder.
+//!
+//! `ROUNDS` sets how many rounds each test makes (3 if not said; one of the slow kind), `SEED` the choices.
+//! `make torture ROUNDS=200` is the long form.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use persist_tools::preload::{Call, Preload, read_trace};
+use persist_tools::server::{Server, wait_until};
+use persist_tools::traffic::{Client, Progress};
+use persist_tools::{Error, Result};
+
+/// A generator of choices; the seed is printed.
+struct Choices(u64);
+
+impl Choices {
+    fn new(salt: u64) -> Self {
+        let seed = std::env::var("SEED")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| {
+                let now = std::time::SystemTime::now();
+                now.duration_since(std::time::UNIX_EPOCH)
+                    .map_or(1, |d| d.subsec_nanos() as u64)
+            });
+        println!("SEED={seed}");
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ salt ^ 1)
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+fn rounds(otherwise: u64) -> u64 {
+    std::env::var("ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(otherwise)
+}
+
+/// What clients may count on when the server dies: everything acknowledged, or, while the log is off, what was
+/// acknowledged before a moment.
+struct Promise {
+    clients: Vec<Arc<Progress>>,
+    floors: Vec<AtomicU64>,
+    everything: AtomicBool,
+}
+
+impl Promise {
+    fn new(clients: &[Client]) -> Self {
+        let clients: Vec<_> = clients.iter().map(Client::progress).collect();
+        let floors = clients
+            .iter()
+            .map(|client| AtomicU64::new(client.acknowledged()))
+            .collect();
+        Self {
+            clients,
+            floors,
+            everything: AtomicBool::new(true),
+        }
+    }
+
+    fn acknowledged(&self) -> Vec<u64> {
+        self.clients.iter().map(|c| c.acknowledged()).collect()
+    }
+
+    /// These are promised, whatever comes.
+    fn raise(&self, floors: &[u64]) {
+        for (floor, &to) in self.floors.iter().zip(floors) {
+            floor.fetch_max(to, Ordering::SeqCst);
+        }
+    }
+
+    /// What is promised now that the server is dead.
+    fn floors(&self) -> Vec<u64> {
+        if self.everything.load(Ordering::SeqCst) {
+            self.raise(&self.acknowledged());
+        }
+        self.floors
+            .iter()
+            .map(|f| f.load(Ordering::SeqCst))
+            .collect()
+    }
+}
+
+/// Does what operators do, until the server is gone.
+fn operate(server: &Server, port: u16, promise: &Promise, toggles: bool, choices: &mut Choices) {
+    let _ = server;
+    let Ok(mut client) = persist_tools::raw::RawClient::connect(port) else {
+        return;
+    };
+    let mut told = |command: &str| client.words(command);
+    loop {
+        let what = choices.below(if toggles { 10 } else { 8 });
+        let done: Result<()> = (|| {
+            match what {
+                0 | 1 => drop(told("PERSIST.BGSAVE SCHEDULE")?),
+                2 | 3 => drop(told("PERSIST.REWRITE")?),
+                4 => drop(told("BGSAVE")?),
+                5 => {
+                    let before = promise.acknowledged();
+                    if told("PERSIST.SAVE")?.to_string().contains("OK") {
+                        promise.raise(&before);
+                    }
+                }
+                6 => drop(told("PERSIST.BGSAVE CANCEL")?),
+                7 => {}
+                _ => {
+                    // From here on only what was acknowledged before counts, until a new base is in force.
+                    promise.raise(&promise.acknowledged());
+                    promise.everything.store(false, Ordering::SeqCst);
+                    told("CONFIG SET persist.appendonly no")?;
+                    std::thread::sleep(Duration::from_millis(choices.below(60)));
+                    if choices.below(3) == 0 {
+                        let before = promise.acknowledged();
+                        if told("PERSIST.SAVE")?.to_string().contains("OK") {
+                            promise.raise(&before);
+                        }
+                    }
+                    told("CONFIG SET persist.appendonly yes")?;
+                    loop {
+                        let info = told("PERSIST.INFO")?.text().unwrap_or_default();
+                        if info.contains("aof_turning_on:0") && info.contains("aof_enabled:1") {
+                            break;
+                        }
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    promise.everything.store(true, Ordering::SeqCst);
+                }
+            }
+            Ok(())
+        })();
+        if done.is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1 + choices.below(50)));
+    }
+}
+
+/// One life of the server: traffic, and its sudden end. What is promised then.
+fn live_and_die(
+    server: &mut Server,
+    clients: &mut [Client],
+    toggles: bool,
+    life: Duration,
+    choices: &mut Choices,
+) -> Result<Vec<u64>> {
+    let promise = Promise::new(clients);
+    let port = server.port();
+    let stop = AtomicBool::new(false);
+    let mut operator = Choices(choices.below(u64::MAX));
+    std::thread::scope(|scope| -> Result<()> {
+        let running: Vec<_> = clients
+            .iter_mut()
+            .map(|client| scope.spawn(|| client.run(port, &stop)))
+            .collect();
+        let shared: &Server = server;
+        let operated = scope.spawn(|| operate(shared, port, &promise, toggles, &mut operator));
+        std::thread::sleep(life);
+        kill(server.pid());
+        let gone = |_| Error::new("a thread panicked");
+        for client in running {
+            client.join().map_err(gone)??;
+        }
+        operated.join().map_err(gone)
+    })?;
+    server.kill9()?;
+    Ok(promise.floors())
+}
+
+fn kill(pid: u32) {
+    // SAFETY: kill(2) touches no memory of ours.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+}
+
+fn some_clients() -> Vec<Client> {
+    [1, 1, 1, 16, 50]
+        .iter()
+        .enumerate()
+        .map(|(n, &depth)| Client::new(&format!("c{n}"), depth))
+        .collect()
+}
+
+/// No traces of the dead are left, and the server is at ease.
+fn assert_tidy(server: &Server) {
+    for dir in [server.data_dir(), server.data_dir().join("persist-aof")] {
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let own = format!("temp-persist-{}-", server.pid());
+            assert!(
+                !name.starts_with("temp-persist-") || name.starts_with(&own),
+                "left behind: {name}"
+            );
+        }
+    }
+    assert_eq!(server.persist_info("aof_last_write_status").unwrap(), "ok");
+}
+
+fn torture(policy: &str, toggles: bool) {
+    let mut choices = Choices::new(policy.len() as u64 + 100 * u64::from(toggles));
+    let mut server = Server::builder()
+        .with_module()
+        .config("persist.appendfsync", policy)
+        .config(
+            "persist.aof-use-rdb-preamble",
+            if choices.below(2) == 0 { "no" } else { "yes" },
+        )
+        .start()
+        .unwrap();
+    let mut clients = some_clients();
+    for round in 0..rounds(3) {
+        let life = Duration::from_millis(100 + choices.below(700));
+        let floors = live_and_die(&mut server, &mut clients, toggles, life, &mut choices).unwrap();
+        server
+            .restart()
+            .unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let mut total = 0;
+        for (client, floor) in clients.iter_mut().zip(floors) {
+            let reached = client
+                .check(&mut server.raw().unwrap(), floor)
+                .unwrap_or_else(|e| {
+                    panic!("{policy}, round {round}: {e}\n{}", server.log_tail(40))
+                });
+            total += reached;
+        }
+        println!("{policy}, round {round}: {total} operations are there");
+        assert_tidy(&server);
+        // What was recovered once is recovered again.
+        if choices.below(3) == 0 {
+            server
+                .restart()
+                .unwrap_or_else(|e| panic!("round {round}, again: {e}"));
+            for client in &mut clients {
+                client
+                    .check(&mut server.raw().unwrap(), 0)
+                    .unwrap_or_else(|e| panic!("{policy}, round {round}, again: {e}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn always_keeps_what_it_acknowledged() {
+    torture("always", false);
+}
+
+#[test]
+fn everysec_keeps_what_it_acknowledged() {
+    torture("everysec", false);
+}
+
+#[test]
+fn no_keeps_what_it_acknowledged() {
+    torture("no", false);
+}
+
+#[test]
+fn the_log_goes_off_and_on_under_always() {
+    torture("always", true);
+}
+
+#[test]
+fn the_log_goes_off_and_on_under_everysec() {
+    torture("everysec", true);
+}
