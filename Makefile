@@ -21,7 +21,7 @@ build: setup ## Build the module: target/release/libredis_persist.so
 	$(CARGO) build --release
 
 test: build ## Run every test, against a real redis-server; ARGS="--test NAME" for one
-	$(CARGO) test --workspace $(ARGS)
+	$(CARGO) test --workspace --no-fail-fast $(ARGS)
 
 readme: setup ## Rewrite README.md's tables of settings and commands from their declarations
 	UPDATE_README=1 $(CARGO) test --test readme
