@@ -104,8 +104,8 @@ pub struct Log {
     sealed: Mark,
     /// End of what was written.
     written: Mark,
-    /// End of what is durable; in the file before, until its end is known
-    /// durable.
+    /// End of what is durable; in the file before, until something in the
+    /// current one is.
     durable: Mark,
     /// End of what is no longer kept in memory; behind `durable` only under
     /// `appendfsync no`.
@@ -296,9 +296,7 @@ impl Log {
         if mark.seq < self.durable.seq {
             return;
         }
-        // The whole of the file before: from here on the current file counts.
-        let whole = mark.file != self.target.seq && mark.seq + 1 == self.start.first;
-        self.durable = if whole { self.beginning() } else { mark };
+        self.durable = mark;
         self.forget_up_to(mark.seq);
         if self.forgotten.seq <= self.durable.seq {
             self.forgotten = self.durable;
@@ -372,6 +370,11 @@ impl Log {
     /// An fsync of this file failed: a later success proves nothing.
     pub fn distrust(&mut self, file: u64) {
         self.distrusted = Some(file);
+    }
+
+    /// Whether syncing proves nothing any more.
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted.is_some()
     }
 
     /// Whether only a new base can make the log whole again.

@@ -217,7 +217,8 @@ impl Persist {
         self.disk
             .hard_link(&self.files.snapshot, &path)
             .on("link", &path)?;
-        self.disk.sync_dir(&log_dir).on("fsync", &log_dir)?;
+        // The first incr file's name is made durable with it, before the
+        // manifest that names both.
         manifest.base = Some(BaseFile {
             name,
             seq: 1,

@@ -62,7 +62,7 @@ impl Persist {
         self.cancel_rewrite(host, "the log was turned off");
         self.drain(host);
         let in_force = self.log_is_in_force();
-        let written = match in_force && self.health.is_ok() {
+        let written = match in_force {
             true => self.finish_log(),
             false => Ok(()),
         };
@@ -95,21 +95,25 @@ impl Persist {
         written
     }
 
-    /// Writes and syncs all that is logged.
+    /// Writes and syncs all that is logged, or what of it was written if more
+    /// can't be.
     pub(super) fn finish_log(&mut self) -> Result<(), DiskError> {
-        let now = self.now_ms();
+        let (now, healthy) = (self.now_ms(), self.health.is_ok());
         let Some(log) = &mut self.log else {
             return Ok(());
         };
         log.seal(now, false);
-        log.write()?;
+        let written = if healthy { log.write() } else { Ok(()) };
+        if log.is_distrusted() {
+            return written;
+        }
         let (file, path, mark) = (log.target.file.clone(), &log.target.path, log.written());
         if let Err(e) = file.sync().on("fsync", path) {
             log.distrust(mark.file);
             return Err(e);
         }
         log.synced(mark);
-        Ok(())
+        written
     }
 
     /// Tries again to mark the end of a log that was turned off.

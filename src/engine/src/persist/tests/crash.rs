@@ -7,14 +7,21 @@ use super::driver::{
     End, Life, Moment, State, Told, Watched, any_settings, check_folder, first_seed, judge, rounds,
 };
 use crate::base::random::{Random, SeededRandom};
+use crate::io::faulty::{Fault, Op};
 use crate::io::mem::{Crash, MemDisk};
 use crate::settings::{FsyncPolicy, Settings};
-use crate::testing::Rig;
+use crate::testing::{Rig, disk, settings};
 
 /// Lives a life of `steps` and ends it before each operation.
-fn live_and_die(seed: u64, steps: u64) {
+fn live_and_die(seed: u64, steps: u64, fault: bool) {
     let mut rng = SeededRandom::new(seed ^ 0x5eed);
     let mut life = Life::begin(seed, any_settings(&mut rng));
+    if fault {
+        // One that heals meanwhile.
+        let op = [Op::Append, Op::Sync, Op::SyncDir, Op::Rename][rng.below(4) as usize];
+        let n = 1 + rng.below(12);
+        life.faults.set_on(op, n, Fault::once(5));
+    }
     for _ in 0..steps {
         life.step();
     }
@@ -117,7 +124,48 @@ fn live_on(rng: &mut SeededRandom, rig: &mut Rig, disk: &MemDisk, settings: &Set
 
 #[test]
 fn at_every_operation_of_random_lives() {
-    for seed in (first_seed()..).take(6 * rounds() as usize) {
-        live_and_die(seed, 100);
+    for seed in (first_seed()..).take(5 * rounds() as usize) {
+        live_and_die(seed, 100, false);
+    }
+}
+
+#[test]
+fn at_every_operation_of_lives_with_a_fault() {
+    for seed in (first_seed()..).take(5 * rounds() as usize) {
+        live_and_die(seed, 70, true);
+    }
+}
+
+/// A killed process leaves names that aren't durable yet; the start after it
+/// removes what they replace.
+#[test]
+fn a_kill_in_a_rewrite_then_a_power_failure_in_the_start() {
+    for rdb in [true, false] {
+        let with = Settings {
+            aof_use_rdb_preamble: rdb,
+            ..settings(FsyncPolicy::Always)
+        };
+        let watched = Watched::new(disk());
+        let mut rig = Rig::open(Arc::new(watched.clone()), with.clone()).unwrap();
+        rig.run("SET a 1");
+        rig.pass();
+        watched.take();
+        rig.engine.rewrite(&mut rig.host).unwrap();
+        rig.settle();
+        for killed in watched.take() {
+            let start = Watched::new(killed);
+            Rig::open(Arc::new(start.clone()), with.clone()).unwrap_or_else(|e| panic!("{e}"));
+            for image in start.take() {
+                for seed in 0..8 {
+                    let left = image.crash(Crash::Torn {
+                        seed,
+                        granularity: 1,
+                    });
+                    let mut back =
+                        Rig::open(Arc::new(left), with.clone()).unwrap_or_else(|e| panic!("{e}"));
+                    assert_eq!(back.run("GET a"), "\"1\"");
+                }
+            }
+        }
     }
 }

@@ -554,19 +554,19 @@ impl Life {
         let promising = self.log_promises();
         self.rig.engine.apply(&mut self.rig.host, after);
         self.settings = self.rig.engine.settings().clone();
-        let after = &self.settings;
-        let closed = "Notice: The log is off and closed.";
-        if promising
-            && !after.appendonly
-            && self.rig.host.lines.last().is_some_and(|l| l == closed)
-            && self
-                .rig
-                .host
-                .lines
-                .iter()
-                .all(|l| !l.contains("was closed at"))
-        {
-            self.promise.power = self.promise.power.max(newest);
+        if promising && !self.settings.appendonly {
+            let lines = &self.rig.host.lines;
+            let whole = lines.iter().all(|l| !l.contains("was closed at"));
+            if whole
+                && lines
+                    .last()
+                    .is_some_and(|l| l == "Notice: The log is off and closed.")
+            {
+                self.promise.power = self.promise.power.max(newest);
+            } else {
+                // A warning told that a snapshot is needed.
+                self.promise.kill = self.promise.power;
+            }
         }
         let after = &self.settings;
         format!(

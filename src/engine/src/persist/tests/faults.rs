@@ -216,6 +216,72 @@ fn what_is_neither_durable_nor_in_memory_is_healed_by_a_base() {
 }
 
 #[test]
+fn a_log_turned_off_while_broken_ends_where_it_was_written() {
+    let (mem, faults, mut rig) = rig(settings(FsyncPolicy::Everysec));
+    rig.run("SET a 1");
+    rig.pass();
+    rig.run("SET b 1");
+    faults.set_on(Op::Append, 1, Fault::always(ENOSPC));
+    rig.pass();
+    let off = Settings {
+        appendonly: false,
+        ..settings(FsyncPolicy::Everysec)
+    };
+    rig.engine.apply(&mut rig.host, off.clone());
+    assert!(
+        rig.host.lines.iter().any(|l| l.contains("Take a snapshot")),
+        "{:?}",
+        rig.host.lines
+    );
+    assert_eq!(
+        rig.run("SET c 1"),
+        "OK",
+        "the promise is that of snapshots now"
+    );
+    let open = |mem: &MemDisk| Rig::open(Arc::new(mem.clone()), off.clone()).unwrap();
+    let left = mem.crash(Crash::DropUnsynced);
+    assert_eq!(open(&left).run("MGET a b c"), "[\"1\" nil nil]");
+    // The mark could not be made, since the manifest needs an append, too.
+    faults.clear();
+    rig.tick(1_100);
+    rig.tick(100);
+    let left = mem.crash(Crash::DropUnsynced);
+    assert_eq!(open(&left).run("MGET a b c"), "[\"1\" nil nil]");
+    assert!(
+        rig.host.lines.last().unwrap().contains("off and closed"),
+        "{:?}",
+        rig.host.lines
+    );
+}
+
+/// A rewrite that was cancelled while it waited for the fork slot leaves a
+/// file in the manifest; the next one drops it.
+#[test]
+fn a_rewrite_after_a_cancelled_one() {
+    let (mem, faults, mut rig) = rig(settings(FsyncPolicy::Always));
+    rig.run("SET a 1");
+    rig.pass();
+    rig.engine.rewrite(&mut rig.host).unwrap();
+    rig.host.slot_taken = true;
+    rig.tick(100);
+    rig.tick(100);
+    rig.run("SET b 1");
+    faults.set_on(Op::Sync, 1, Fault::once(EIO));
+    assert!(rig.pass());
+    for slot_taken in [true, false] {
+        rig.host.slot_taken = slot_taken;
+        // It may have been scheduled already.
+        let _ = rig.engine.rewrite(&mut rig.host);
+        rig.settle();
+    }
+    assert_eq!(rig.info("aof_rewrites"), "1", "{:#?}", rig.host.lines);
+    let left = mem.crash(Crash::DropUnsynced);
+    let mut back = Rig::open(Arc::new(left.clone()), settings(FsyncPolicy::Always)).unwrap();
+    check_folder(&left);
+    assert_eq!(back.run("MGET a b"), "[\"1\" \"1\"]");
+}
+
+#[test]
 fn a_failed_save_keeps_the_old_one_and_is_tried_again() {
     let with = || Settings {
         appendonly: false,
