@@ -117,15 +117,15 @@ fn with_snapshot(dir: &Path) {
 
 fn with_torn_log(dir: &Path) {
     with_log(dir);
+    tear(dir);
+}
+
+/// Puts half a group, as a write leaves it that was cut short, at the end of the first incr file.
+fn tear(dir: &Path) {
     let path = dir.join("data/persist-aof/persist.aof.1.incr.aof");
     let whole = std::fs::read(&path).unwrap();
     let mut file = std::fs::File::options().append(true).open(path).unwrap();
     file.write_all(&whole[..whole.len() / 2]).unwrap();
-    // Not the group again, which would be no crash's doing, but half of it with zeros behind.
-    file.write_all(&[0; 100]).unwrap();
-    let len = whole.len() as u64;
-    file.set_len(len).unwrap();
-    file.write_all(&[0; 100]).unwrap();
 }
 
 fn with_snapshot_after_log(dir: &Path) {
@@ -295,6 +295,31 @@ const SCENARIOS: &[Scenario] = &[
         ends: false,
     },
     Scenario {
+        name: "a start after a crash as a rewrite began",
+        before: |dir| {
+            let mut server = builder(dir, &[ON, ALWAYS, ("hz", "1")]).start().unwrap();
+            push(&server);
+            assert!(!server.words("PERSIST.REWRITE").unwrap().is_error());
+            // Its first step was taken, the next file isn't used yet.
+            let manifest = dir.join("data/persist-aof/persist.aof.manifest");
+            wait_until("the next file", Duration::from_secs(20), || {
+                Ok(std::fs::read_to_string(&manifest)?.contains(".2.incr.aof"))
+            })
+            .unwrap();
+            server.kill9().unwrap();
+            tear(dir);
+        },
+        config: &[ON, ALWAYS],
+        act: |server| push(server),
+        order: || {
+            Order::new(true)
+                .rule("+PONG", ".2.incr.aof", ".2.incr.aof")
+                .rule("+PONG", ".1.incr.aof", "")
+        },
+        leave_out: Which::All,
+        ends: false,
+    },
+    Scenario {
         name: "a start with a stray file",
         before: |dir| {
             with_log(dir);
@@ -422,6 +447,8 @@ const SPARE: &[(&str, &str, &str, u64, &str)] = &[
     ("turning", "fsync", "-2.base", 2, TWIN),
     ("a start with a torn", "fsync", ".1.incr.aof", 1, TWIN),
     ("a start with a torn", "fsync", ".1.incr.aof", 2, TWIN),
+    ("a start after a crash as", "fsync", ".1.incr.aof", 1, TWIN),
+    ("a start after a crash as", "fsync", ".1.incr.aof", 2, TWIN),
     ("PERSIST.REWRITE", "dirsync", "/persist-aof", 4, LATER),
     ("PERSIST.REWRITE", "fsync", ".2.incr.aof", 3, EMPTY),
     ("a first start", "dirsync", "/persist-aof", 2, LATER),
