@@ -447,6 +447,7 @@ fn a_snapshot_that_fails_leaves_the_old_one() {
             .with_module()
             .dir(dir.path())
             .config("persist.appendonly", "no")
+            .config("persist.save", "")
             .preload(Preload::new().control(&control).fail_path("temp-persist"))
             .start()
             .unwrap();
