@@ -2,6 +2,7 @@
 
 use super::Persist;
 use super::heal::Health;
+use super::log::Log;
 use crate::host::{ChildMemory, Host};
 use crate::keyspace::Keyspace;
 
@@ -12,6 +13,10 @@ fn ok(ok: bool) -> &'static str {
     if ok { "ok" } else { "err" }
 }
 
+fn yes(b: bool) -> &'static str {
+    if b { "1" } else { "0" }
+}
+
 fn seconds(n: Option<u64>) -> String {
     n.map_or("-1".into(), |n| n.to_string())
 }
@@ -19,40 +24,45 @@ fn seconds(n: Option<u64>) -> String {
 impl Persist {
     /// Tells all fields.
     pub fn info(&self, host: &mut dyn Host, space: &Keyspace, progress: f64, field: Fields<'_>) {
-        let now = self.now_ms();
-        let c = &self.counters;
         let mut p = |name: &str, value: &str| field("persistence", name, value);
-        let yes = |b: bool| if b { "1" } else { "0" };
+        p("loading", "0");
+        // Nothing is ever loaded while clients are served.
+        p("async_loading", "0");
+        self.info_child(host, progress, &mut p);
+        self.info_saves(&mut p);
+        self.info_rewrites(&mut p);
+        if let Some(log) = &self.log {
+            self.info_log(log, &mut p);
+        }
+        p("seq", &self.seq.to_string());
+        p("history", &self.history.to_string());
+        for (db, table) in space.databases().filter(|(_, t)| !t.is_empty()) {
+            let value = format!("keys={},expires={}", table.len(), table.with_expiry());
+            field("keyspace", &format!("db{db}"), &value);
+        }
+    }
+
+    fn info_child(&self, host: &mut dyn Host, progress: f64, p: &mut dyn FnMut(&str, &str)) {
         let child = self.child_is_alive();
         let memory = if child {
             host.child_memory()
         } else {
             ChildMemory::default()
         };
-        p("loading", "0");
-        // Nothing is ever loaded while clients are served.
-        p("async_loading", "0");
         p("current_cow_peak", &memory.peak.to_string());
         p("current_cow_size", &memory.current.to_string());
         p("current_cow_size_age", &memory.age_secs.to_string());
         let percent = if child { progress * 100.0 } else { 0.0 };
         p("current_fork_perc", &format!("{percent:.2}"));
-        p(
-            "current_save_keys_processed",
-            &if child {
-                ((c.child_keys as f64 * progress) as u64).to_string()
-            } else {
-                "0".into()
-            },
-        );
-        p(
-            "current_save_keys_total",
-            &if child {
-                c.child_keys.to_string()
-            } else {
-                "0".into()
-            },
-        );
+        let total = if child { self.counters.child_keys } else { 0 };
+        let done = (total as f64 * progress) as u64;
+        p("current_save_keys_processed", &done.to_string());
+        p("current_save_keys_total", &total.to_string());
+    }
+
+    fn info_saves(&self, p: &mut dyn FnMut(&str, &str)) {
+        let now = self.now_ms();
+        let c = &self.counters;
         p("rdb_changes_since_last_save", &c.dirty.to_string());
         p(
             "rdb_bgsave_in_progress",
@@ -71,6 +81,11 @@ impl Persist {
         p("rdb_last_load_keys_expired", &c.expired_at_load.to_string());
         p("rdb_last_load_keys_loaded", &c.loaded_keys.to_string());
         p("last_load_ms", &c.load_ms.to_string());
+    }
+
+    fn info_rewrites(&self, p: &mut dyn FnMut(&str, &str)) {
+        let now = self.now_ms();
+        let c = &self.counters;
         p("aof_enabled", yes(self.settings.appendonly));
         p(
             "aof_rewrite_in_progress",
@@ -98,44 +113,40 @@ impl Persist {
         }
         p("aof_last_cow_size", &c.rewrite_cow_bytes.to_string());
         p("aof_turning_on", yes(self.is_turning_on()));
-        if let Some(log) = &self.log {
-            p("aof_current_size", &self.log_size().to_string());
-            p("aof_base_size", &c.rewrite_base_size.to_string());
-            // As in Redis since version 7: a scheduled one says so above.
-            p("aof_pending_rewrite", "0");
-            p("aof_buffer_length", &log.buffer_len().to_string());
-            p(
-                "aof_pending_bio_fsync",
-                yes(self.timings.syncing_since_us.is_some()),
-            );
-            p("aof_delayed_fsync", &c.delayed_fsync.to_string());
-            let mono = self.clock.monotonic_us();
-            let at_risk = self
-                .timings
-                .at_risk_since_us
-                .map_or(0, |us| mono.saturating_sub(us) / 1000);
-            p("at_risk_ms", &at_risk.to_string());
-            p("at_risk_bytes", &log.at_risk_bytes().to_string());
-            p("durable_seq", &log.durable().seq.to_string());
-            let mut us: Vec<u64> = c.fsync_us.iter().copied().collect();
-            us.sort_unstable();
-            let at = |q: f64| {
-                us.get(((us.len() as f64 * q) as usize).min(us.len().saturating_sub(1)))
-                    .copied()
-                    .unwrap_or(0)
-            };
-            p("fsync_latency_us_p50", &at(0.5).to_string());
-            p("fsync_latency_us_p99", &at(0.99).to_string());
-            p(
-                "fsync_latency_us_max",
-                &us.last().copied().unwrap_or(0).to_string(),
-            );
-        }
-        p("seq", &self.seq.to_string());
-        p("history", &self.history.to_string());
-        for (db, table) in space.databases().filter(|(_, t)| !t.is_empty()) {
-            let value = format!("keys={},expires={}", table.len(), table.with_expiry());
-            field("keyspace", &format!("db{db}"), &value);
-        }
+    }
+
+    fn info_log(&self, log: &Log, p: &mut dyn FnMut(&str, &str)) {
+        let c = &self.counters;
+        p("aof_current_size", &self.log_size().to_string());
+        p("aof_base_size", &c.rewrite_base_size.to_string());
+        // As in Redis since version 7: a scheduled one says so above.
+        p("aof_pending_rewrite", "0");
+        p("aof_buffer_length", &log.buffer_len().to_string());
+        p(
+            "aof_pending_bio_fsync",
+            yes(self.timings.syncing_since_us.is_some()),
+        );
+        p("aof_delayed_fsync", &c.delayed_fsync.to_string());
+        let mono = self.clock.monotonic_us();
+        let at_risk = self
+            .timings
+            .at_risk_since_us
+            .map_or(0, |us| mono.saturating_sub(us) / 1000);
+        p("at_risk_ms", &at_risk.to_string());
+        p("at_risk_bytes", &log.at_risk_bytes().to_string());
+        p("durable_seq", &log.durable().seq.to_string());
+        let mut us: Vec<u64> = c.fsync_us.iter().copied().collect();
+        us.sort_unstable();
+        let at = |q: f64| {
+            us.get(((us.len() as f64 * q) as usize).min(us.len().saturating_sub(1)))
+                .copied()
+                .unwrap_or(0)
+        };
+        p("fsync_latency_us_p50", &at(0.5).to_string());
+        p("fsync_latency_us_p99", &at(0.99).to_string());
+        p(
+            "fsync_latency_us_max",
+            &us.last().copied().unwrap_or(0).to_string(),
+        );
     }
 }

@@ -128,7 +128,7 @@ impl Loader<'_> {
                 )));
             }
             (Some(log), Some(head)) if log.last_seq < head.seq => {
-                let mut r = self.from_snapshot(progress)?;
+                let mut r = self.load_snapshot(progress)?;
                 r.remarks.push(format!(
                     "the snapshot (sequence {}) is newer than the end of the log ({}); the log is moved to {}",
                     head.seq,
@@ -138,8 +138,8 @@ impl Loader<'_> {
                 r.repairs.push(Repair::SetLogAside);
                 r
             }
-            (Some(log), _) => self.from_log(log, progress)?,
-            (None, Some(_)) => self.from_snapshot(progress)?,
+            (Some(log), _) => self.load_log(log, progress)?,
+            (None, Some(_)) => self.load_snapshot(progress)?,
             (None, None) => self.empty(),
         };
         recovered.snapshot_time_ms = snapshot.map(|s| s.created_ms);
@@ -192,7 +192,7 @@ impl Loader<'_> {
             .map_err(|e| damaged(path, &e, RESTORE_ADVICE))
     }
 
-    fn from_snapshot(&self, progress: Progress<'_>) -> Result<Recovered, LoadError> {
+    fn load_snapshot(&self, progress: Progress<'_>) -> Result<Recovered, LoadError> {
         let path = &self.files.snapshot;
         let (space, head, bytes) = self.read_snapshot(path, progress)?;
         Ok(Recovered {
@@ -235,7 +235,7 @@ impl Loader<'_> {
         Ok((space, head, len))
     }
 
-    fn from_log(&self, log: VerifiedLog, progress: Progress<'_>) -> Result<Recovered, LoadError> {
+    fn load_log(&self, log: VerifiedLog, progress: Progress<'_>) -> Result<Recovered, LoadError> {
         let VerifiedLog {
             manifest,
             incrs,

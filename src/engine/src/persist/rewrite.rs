@@ -43,6 +43,8 @@ pub struct Rewrite {
 enum Stage {
     #[default]
     Idle,
+    /// Waits for jobs under way: their manifests come first.
+    Wanted { since_ms: u64 },
     /// Step 1.
     Opening { since_ms: u64 },
     /// Waits for the fork slot, and for the log's file to be free.
@@ -82,7 +84,8 @@ impl Rewrite {
     pub fn since_ms(&self) -> Option<u64> {
         match &self.stage {
             Stage::Idle => None,
-            Stage::Opening { since_ms }
+            Stage::Wanted { since_ms }
+            | Stage::Opening { since_ms }
             | Stage::Ready { since_ms, .. }
             | Stage::Child { since_ms, .. }
             | Stage::Committing { since_ms } => Some(*since_ms),
@@ -116,15 +119,24 @@ impl Persist {
         Ok("Background append only file rewriting started")
     }
 
-    /// Step 1; see the module.
+    /// Begins as soon as no job is under way.
     pub(super) fn begin_rewrite(&mut self) {
+        self.rewrite.scheduled = false;
+        let since_ms = self.now_ms();
+        self.rewrite.stage = Stage::Wanted { since_ms };
+        self.open_incr(since_ms);
+    }
+
+    /// Step 1; see the module. A proposal made now would undo the manifest of
+    /// a job under way, the name of the very file that the log is in included.
+    fn open_incr(&mut self, since_ms: u64) {
+        if self.exec.in_flight() > 0 {
+            return;
+        }
         let Some(mut manifest) = self.proposal() else {
             return;
         };
-        self.rewrite.scheduled = false;
-        self.rewrite.stage = Stage::Opening {
-            since_ms: self.now_ms(),
-        };
+        self.rewrite.stage = Stage::Opening { since_ms };
         let seq = self.number_for_incr(&mut manifest);
         let name = self.files.incr_name(seq);
         let path = self.files.in_log(&name);
@@ -182,10 +194,10 @@ impl Persist {
             return;
         }
         match &self.rewrite.stage {
-            Stage::Idle => {
-                if self.rewrite_is_due() && host.can_fork() {
-                    self.begin_rewrite();
-                }
+            Stage::Idle if self.rewrite_is_due() && host.can_fork() => self.begin_rewrite(),
+            Stage::Wanted { since_ms } => {
+                let since_ms = *since_ms;
+                self.open_incr(since_ms);
             }
             Stage::Ready { since_ms, target } => {
                 let (since_ms, target) = (*since_ms, target.clone());

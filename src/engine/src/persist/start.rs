@@ -40,6 +40,46 @@ pub struct Beginning {
     pub fresh: (HistoryId, Seed),
 }
 
+/// Reads what is on disk, with a line now and then if that takes long.
+fn read(
+    loader: &Loader<'_>,
+    clock: &dyn Clock,
+    host: &mut dyn Host,
+) -> Result<Recovered, LoadError> {
+    let mut told = clock.monotonic_us();
+    loader.load(&mut |bytes| {
+        let now = clock.monotonic_us();
+        if now - told > 5_000_000 {
+            told = now;
+            host.log(
+                Level::Notice,
+                &format!("Loading the durable keyspace: {} MB read", bytes >> 20),
+            );
+        }
+    })
+}
+
+/// Tells the operator what was found.
+fn tell(host: &mut dyn Host, files: &Files, found: &Recovered, load_ms: u64) {
+    for remark in &found.remarks {
+        host.log(Level::Warning, remark);
+    }
+    let (seconds, keys) = (load_ms as f64 / 1e3, found.space.len());
+    let what = match found.source {
+        Source::Nothing => {
+            "The durable keyspace is empty: no snapshot and no log were found".to_string()
+        }
+        Source::Snapshot => format!(
+            "DB loaded from {}: {seconds:.3} seconds, {keys} keys",
+            files.snapshot.display(),
+        ),
+        Source::Log => {
+            format!("DB loaded from append only file: {seconds:.3} seconds, {keys} keys")
+        }
+    };
+    host.log(Level::Notice, &what);
+}
+
 impl Persist {
     /// Loads, repairs what recovery calls for, and opens the log.
     ///
@@ -67,71 +107,24 @@ impl Persist {
             truncated_ok: settings.aof_load_truncated,
             fresh,
         };
-        let mut told = begun;
-        let recovered = {
-            let clock = clock.clone();
-            let mut progress = |bytes: u64| {
-                let now = clock.monotonic_us();
-                if now - told > 5_000_000 {
-                    told = now;
-                    host.log(
-                        Level::Notice,
-                        &format!("Loading the durable keyspace: {} MB read", bytes >> 20),
-                    );
-                }
-            };
-            loader.load(&mut progress)?
-        };
+        let found = read(&loader, &*clock, host)?;
         let load_ms = (clock.monotonic_us() - begun) / 1000;
-        for remark in &recovered.remarks {
-            host.log(Level::Warning, remark);
-        }
         let now = clock.now_ms();
         settle_names(&*disk, &files)?;
-        carry_out(&*disk, &files, &recovered.repairs, now)?;
-        let Recovered {
-            space,
-            seed,
-            history,
-            seq,
-            source,
-            manifest,
-            last_crc,
-            open_files,
-            afterwards,
-            snapshot_time_ms,
-            snapshot_seq,
-            ..
-        } = recovered;
-        let what = match source {
-            Source::Nothing => {
-                "The durable keyspace is empty: no snapshot and no log were found".to_string()
-            }
-            Source::Snapshot => format!(
-                "DB loaded from {}: {:.3} seconds, {} keys",
-                files.snapshot.display(),
-                load_ms as f64 / 1e3,
-                space.len()
-            ),
-            Source::Log => format!(
-                "DB loaded from append only file: {:.3} seconds, {} keys",
-                load_ms as f64 / 1e3,
-                space.len()
-            ),
-        };
-        host.log(Level::Notice, &what);
+        carry_out(&*disk, &files, &found.repairs, now)?;
+        tell(host, &files, &found, load_ms);
         let counters = Counters {
             // What isn't in a snapshot counts as changed since the last one.
             dirty: if settings.appendonly {
                 0
             } else {
-                seq - snapshot_seq.unwrap_or(0).min(seq)
+                found.seq - found.snapshot_seq.unwrap_or(0).min(found.seq)
             },
-            last_save: snapshot_time_ms.unwrap_or(now) / 1000,
+            last_save: found.snapshot_time_ms.unwrap_or(now) / 1000,
             last_bgsave_ok: true,
             last_rewrite_ok: true,
             load_ms,
-            loaded_keys: space.len() as u64,
+            loaded_keys: found.space.len() as u64,
             ..Counters::default()
         };
         let mut persist = Persist {
@@ -140,16 +133,16 @@ impl Persist {
             exec,
             clock,
             settings,
-            seq,
-            history,
-            seed,
+            seq: found.seq,
+            history: found.history,
+            seed: found.seed,
             log: None,
-            manifest,
+            manifest: found.manifest,
             litter: Vec::new(),
             closing: None,
             health: Health::Ok,
             jobs_on_log: 0,
-            passed_seq: seq,
+            passed_seq: found.seq,
             refusing: false,
             save: Default::default(),
             rewrite: Default::default(),
@@ -158,16 +151,16 @@ impl Persist {
             temp_number: 0,
             poisoned: false,
         };
-        let emptied = persist.close_files(&open_files)?;
+        let emptied = persist.close_files(&found.open_files)?;
         if persist.settings.appendonly {
-            persist.open_log(&space, source, last_crc)?;
+            persist.open_log(&found.space, found.source, found.last_crc)?;
         } else {
             persist.close_log()?;
         }
         // No manifest names these any more.
-        carry_out(&*persist.disk, &persist.files, &afterwards, now)?;
+        carry_out(&*persist.disk, &persist.files, &found.afterwards, now)?;
         carry_out(&*persist.disk, &persist.files, &emptied, now)?;
-        Ok((persist, space))
+        Ok((persist, found.space))
     }
 
     /// A manifest for a log that begins: a base and no incr file. Without

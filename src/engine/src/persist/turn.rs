@@ -115,6 +115,10 @@ impl Persist {
     /// Tries again to mark the end of a log that was turned off.
     pub(super) fn close_if_due(&mut self) {
         let now = self.clock.monotonic_us();
+        // A job under way may be committing what comes after.
+        if self.exec.in_flight() > 0 || self.rewrite.since_ms().is_some() {
+            return;
+        }
         let (Some(closing), Some(manifest)) = (&mut self.closing, &self.manifest) else {
             return;
         };

@@ -449,7 +449,8 @@ impl Life {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 let reply = self.rig.argv(db, atomic, &args).to_string();
-                self.accepted |= !reply.starts_with('-');
+                let writes = table::find(args[0]).is_some_and(|s| s.flags.has(Flags::WRITE));
+                self.accepted |= writes && !reply.starts_with('-');
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
                 told += &format!("{}{db}:{line}; ", if atomic { "*" } else { "" });

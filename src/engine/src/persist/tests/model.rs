@@ -93,6 +93,10 @@ impl Model {
                 self.restart(self.disk.crash(Crash::DropUnsynced), next, "power failure");
             }
             3 => {
+                // A save point may just have begun one.
+                while self.rig.info("rdb_bgsave_in_progress") == "1" {
+                    self.rig.tick(10);
+                }
                 self.rig.engine.save(&mut self.rig.host).unwrap();
                 self.restart(self.disk.crash(Crash::DropUnsynced), next, "saved");
             }
