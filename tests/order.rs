@@ -648,6 +648,7 @@ fn replies_come_after(policy: &str) {
         rewritten.store(true, Ordering::SeqCst);
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
+    told(&server, "aof_buffer_length:0\r\n");
     server.words("PING").unwrap();
     let calls = read_trace(&trace).unwrap();
     let is_incr = |call: &&Call| call.path.ends_with(".incr.aof");

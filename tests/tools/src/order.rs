@@ -385,15 +385,13 @@ impl Order {
 
     fn ended(&mut self, call: &Call) {
         match call.op.as_str() {
-            "create" => {
-                if !self.files.contains_key(&call.path) {
-                    let content = Content {
-                        new: true,
-                        ..Content::default()
-                    };
-                    self.files.insert(call.path.clone(), content);
-                    self.touch_name(&call.path, call.end);
-                }
+            "create" if !self.files.contains_key(&call.path) => {
+                let content = Content {
+                    new: true,
+                    ..Content::default()
+                };
+                self.files.insert(call.path.clone(), content);
+                self.touch_name(&call.path, call.end);
             }
             "mkdir" => self.touch_name(&call.path, call.end),
             "fsync" | "fdatasync" => {
