@@ -106,7 +106,7 @@ fn killed_at(n: u64) -> bool {
     let dir = tempfile::Builder::new().prefix("steps-").tempdir().unwrap();
     let control = dir.path().join("control");
     let mut preload = Preload::new().control(&control).kill_path("/data");
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         preload = preload.kill_torn();
     }
     let mut server = Server::builder()
@@ -134,7 +134,7 @@ fn killed_at(n: u64) -> bool {
     }
     server.set_preload(None).unwrap();
     // Both ways to start must work, with everything promised; the second finds what the first made of it.
-    let ways = if n % 2 == 0 {
+    let ways = if n.is_multiple_of(2) {
         ["no", "yes"]
     } else {
         ["yes", "no"]
