@@ -36,7 +36,7 @@ fmt: ## Format the code
 bench: build ## Compare with the host's own persistence; ARGS=--quick for a short form
 	$(CARGO) run --release -p persist-tools --bin persist-bench -- $(ARGS)
 
-torture: build ## Kill, slow down and fault servers under load; what was acknowledged must come back
+torture: build ## Kill servers under load on fast and slow disks, again and again; long: make torture ROUNDS=200
 	$(CARGO) test --release --test torture -- --nocapture $(ARGS)
 
 differential: build ## Compare every command with the host's own, COMMANDS=1000000 random ones a family if not said
