@@ -179,7 +179,9 @@ impl Persist {
 
     /// `everysec`: begins a background fsync once a second.
     fn sync_if_due(&mut self) {
-        if !self.may_touch_log() {
+        // Behind another job it wouldn't begin sooner, but writes would wait
+        // for both.
+        if !self.may_touch_log() || self.exec.in_flight() > 0 {
             return;
         }
         if self.settings.no_appendfsync_on_rewrite && self.child_is_alive() {
