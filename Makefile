@@ -1,26 +1,30 @@
 # The only commands that people and CI need. `make` lists them.
 SHELL := /bin/bash
 CARGO ?= cargo
-# More arguments for run, bench, torture and differential: make bench ARGS=--quick
+# More arguments, for the targets whose help names ARGS: make bench ARGS=--quick
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test lint fmt bench torture differential clean
+.PHONY: help setup run build test readme lint fmt bench torture differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'REDIS_SERVER=path runs and tests with another server; PORT=n is the first port that run tries.'
 
 setup: ## Install what is missing (libclang, clang, redis-server) on Debian and Ubuntu
 	@bash tests/setup.sh
 
-run: build ## Start a redis-server with the module on a free port, data in ./data
+run: build ## Start a redis-server with the module on a free port, data in ./data; ARGS go to it
 	@bash tests/run.sh $(ARGS)
 
 build: setup ## Build the module: target/release/libredis_persist.so
 	$(CARGO) build --release
 
-test: build ## Run every test, against a real redis-server
-	$(CARGO) test --workspace
+test: build ## Run every test, against a real redis-server; ARGS="--test NAME" for one
+	$(CARGO) test --workspace --no-fail-fast $(ARGS)
+
+readme: setup ## Rewrite README.md's tables of settings and commands from their declarations
+	UPDATE_README=1 $(CARGO) test --test readme
 
 lint: setup ## Check formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
@@ -32,7 +36,7 @@ fmt: ## Format the code
 bench: build ## Compare with the host's own persistence; ARGS=--quick for a short form
 	$(CARGO) run --release -p persist-tools --bin persist-bench -- $(ARGS)
 
-torture: build ## Kill, slow down and fault servers under load; what was acknowledged must come back
+torture: build ## Kill servers under load on fast and slow disks, again and again; long: make torture ROUNDS=200
 	$(CARGO) test --release --test torture -- --nocapture $(ARGS)
 
 differential: build ## Compare every command with the host's own, COMMANDS=1000000 random ones a family if not said

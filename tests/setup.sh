@@ -7,6 +7,11 @@ fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# Debian's gcc comes without the C library's headers and start files when recommended packages are left out.
+links_c() {
+    printf '#include <stdio.h>\nint main(void) { return 0; }\n' | cc -x c -o /dev/null - >/dev/null 2>&1
+}
+
 have_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return 0
     (PATH="$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null || true) | grep -q 'libclang[-.0-9]*\.so' && return 0
@@ -18,9 +23,16 @@ if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then
     fail "cargo is in ~/.cargo/bin, which is not in PATH: run '. ~/.cargo/env' and try again"
 fi
 have cargo || fail "cargo is missing; see https://rustup.rs"
+# The distribution's own cargo is often years old, and its error wouldn't say so.
+needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+found=$(cargo --version | sed -n 's/^cargo \([0-9.]*\).*/\1/p')
+if [ -n "$found" ] && [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -n 1)" != "$needed" ]; then
+    fail "cargo $found is too old, $needed is needed: rustup update, or see https://rustup.rs"
+fi
 
 packages=()
-have cc || packages+=(gcc libc6-dev)
+have cc || packages+=(gcc)
+links_c || packages+=(libc6-dev)
 have clang || packages+=(clang)
 have_libclang || packages+=(libclang-dev)
 server_package=

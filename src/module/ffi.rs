@@ -290,7 +290,7 @@ impl<'a> Ctx<'a> {
     /// The client's id; 0 if there is none.
     pub fn client_id(self) -> u64 {
         // SAFETY: a valid context.
-        unsafe { host!(RedisModule_GetClientId(self.0)) as u64 }
+        unsafe { host!(RedisModule_GetClientId(self.0)) }
     }
 
     /// A field of INFO.

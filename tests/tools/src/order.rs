@@ -100,9 +100,10 @@ impl Order {
         self
     }
 
-    /// The files that were there before the trace: manifests with what they say; the others' bytes, but for the base,
-    /// aren't known to be durable, since their writer was killed.
+    /// The files that were there before the trace: manifests with what they say. Their names aren't known to be durable,
+    /// nor are the bytes of incr files, since their writer was killed.
     pub fn existing(mut self, data: &Path) -> Self {
+        self.touch_name(&data.join("persist-aof").to_string_lossy(), 0);
         for dir in [data.to_path_buf(), data.join("persist-aof")] {
             for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
                 let path = entry.path();
@@ -114,7 +115,8 @@ impl Order {
                 } else if is_incr(&name) && !empty {
                     content.dirty_since = Some(0);
                 }
-                self.files.insert(name, content);
+                self.files.insert(name.clone(), content);
+                self.touch_name(&name, 0);
             }
         }
         self
@@ -216,6 +218,14 @@ impl Order {
                 let Some((from, to)) = call.path.split_once(" -> ") else {
                     return;
                 };
+                // The snapshot has won over the log.
+                if from.ends_with("/persist-aof") {
+                    let (dir, _) = split(from);
+                    let snapshot = format!("{dir}/persist.rdb");
+                    if self.is_dirty(&snapshot) || self.is_pending(&snapshot) {
+                        self.problem("the log gives way to a snapshot that isn't durable".into());
+                    }
+                }
                 if self.is_dirty(from) && !to.contains("/quarantine/") {
                     self.problem(format!("{} is renamed before its fsync", short(from)));
                 }
@@ -375,15 +385,13 @@ impl Order {
 
     fn ended(&mut self, call: &Call) {
         match call.op.as_str() {
-            "create" => {
-                if !self.files.contains_key(&call.path) {
-                    let content = Content {
-                        new: true,
-                        ..Content::default()
-                    };
-                    self.files.insert(call.path.clone(), content);
-                    self.touch_name(&call.path, call.end);
-                }
+            "create" if !self.files.contains_key(&call.path) => {
+                let content = Content {
+                    new: true,
+                    ..Content::default()
+                };
+                self.files.insert(call.path.clone(), content);
+                self.touch_name(&call.path, call.end);
             }
             "mkdir" => self.touch_name(&call.path, call.end),
             "fsync" | "fdatasync" => {

@@ -83,6 +83,9 @@ impl Persist {
                 self.sync_if_due();
             }
             FsyncPolicy::No => {
+                // What waited would be lost with the process, and `no` promises
+                // that nothing is.
+                while self.jobs_on_log > 0 && self.wait(host) {}
                 if self.write_out(host)
                     && let Some(log) = &mut self.log
                 {
