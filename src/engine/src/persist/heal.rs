@@ -81,7 +81,8 @@ impl Persist {
     /// A write or fsync failed. A log whose base hasn't come yet is given up:
     /// nothing relies on it.
     pub(super) fn broken(&mut self, host: &mut dyn Host, error: &DiskError) {
-        if !self.log_is_in_force() {
+        // But if its base is being committed it may be in force before long.
+        if !self.log_is_in_force() && !self.rewrite.is_committing() {
             self.fail_rewrite(host, &error.to_string());
             return;
         }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::commit::{JobError, commit, commit_with, give_up, remove_replaced};
 use super::dump;
 use super::files::Files;
+use super::heal::Health;
 use super::log::{Log, LogFile};
 use super::save::{describe, exit_code, write_temp};
 use super::{JobEnd, Persist};
@@ -78,6 +79,11 @@ impl Rewrite {
             Stage::Child { pid, .. } => Some(pid),
             _ => None,
         }
+    }
+
+    /// Whether a base is being put in force.
+    pub fn is_committing(&self) -> bool {
+        matches!(self.stage, Stage::Committing { .. })
     }
 
     /// Since when one is under way, unix ms.
@@ -429,6 +435,7 @@ impl Persist {
         // Without a base it was never a log; the next attempt starts another.
         if !self.log_is_in_force() {
             self.log = None;
+            self.health = Health::Ok;
         }
     }
 

@@ -7,7 +7,7 @@ use super::driver::{
     End, Life, Moment, State, Told, Watched, any_settings, check_folder, first_seed, judge, rounds,
 };
 use crate::base::random::{Random, SeededRandom};
-use crate::io::faulty::{Fault, Op};
+use crate::io::faulty::{Fault, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
@@ -166,6 +166,32 @@ fn a_kill_in_a_rewrite_then_a_power_failure_in_the_start() {
                     assert_eq!(back.run("GET a"), "\"1\"");
                 }
             }
+        }
+    }
+}
+
+/// The new file's name is durable before the manifest that counts on it.
+#[test]
+fn a_power_failure_while_the_log_heals() {
+    let watched = Watched::new(disk());
+    let faulty = FaultyDisk::new(Arc::new(watched.clone()));
+    let faults = faulty.faults();
+    let mut rig = Rig::open(Arc::new(faulty), settings(FsyncPolicy::Always)).unwrap();
+    rig.run("SET a 1");
+    assert!(rig.pass());
+    watched.take();
+    rig.run("SET b 1");
+    faults.set_on(Op::Sync, 1, Fault::once(5));
+    assert!(rig.pass());
+    for image in watched.take() {
+        for seed in 0..64 {
+            let left = image.crash(Crash::Torn {
+                seed,
+                granularity: 1,
+            });
+            let back = Rig::open(Arc::new(left), settings(FsyncPolicy::Always));
+            let mut back = back.unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(back.run("GET a"), "\"1\"");
         }
     }
 }

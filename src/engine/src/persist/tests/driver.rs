@@ -374,6 +374,11 @@ impl Life {
     /// Takes the images made since the last call; they owe what was promised
     /// before the step that made them.
     fn gather(&mut self, before: Promise) {
+        // Lowered by a log that was turned off while it couldn't be synced.
+        let before = Promise {
+            kill: before.kill.min(self.promise.kill),
+            ..before
+        };
         let step = self.steps.last().cloned().unwrap_or_default();
         let (states, now) = (self.states.len(), self.rig.clock_ms());
         let images = self.watched.take();
@@ -438,6 +443,12 @@ impl Life {
         self.remember();
         self.gather(before);
         self.hear_promises();
+        let on = self.rig.engine.settings().appendonly;
+        let logs = self.rig.info("durable_seq") != "missing";
+        assert!(
+            logs || !on || self.rig.info("aof_turning_on") == "1",
+            "the log is on but there is none"
+        );
     }
 
     fn some_units(&mut self) -> String {

@@ -281,6 +281,35 @@ fn a_rewrite_after_a_cancelled_one() {
     assert_eq!(back.run("MGET a b"), "[\"1\" \"1\"]");
 }
 
+/// The first fsync of a log whose base is just being put in force fails.
+#[test]
+fn a_fault_while_the_base_of_a_new_log_is_committed() {
+    let off = Settings {
+        appendonly: false,
+        ..settings(FsyncPolicy::Everysec)
+    };
+    let (mem, faults, mut rig) = rig(off);
+    rig.run("SET a 1");
+    rig.engine
+        .apply(&mut rig.host, settings(FsyncPolicy::Everysec));
+    rig.tick(1_100);
+    rig.tick(1_100);
+    rig.run("SET b 1");
+    rig.pass();
+    rig.exec.0.lock().unwrap().stalled = true;
+    faults.set_on(Op::Sync, 1, Fault::once(EIO));
+    rig.tick(1_100);
+    rig.tick(1_100);
+    rig.exec.0.lock().unwrap().stalled = false;
+    rig.settle();
+    assert_eq!(rig.info("aof_turning_on"), "0", "{:#?}", rig.host.lines);
+    assert_eq!(rig.run("SET c 1"), "OK");
+    rig.settle();
+    let left = mem.crash(Crash::DropUnsynced);
+    let mut back = Rig::open(Arc::new(left), settings(FsyncPolicy::Everysec)).unwrap();
+    assert_eq!(back.run("MGET a b c"), "[\"1\" \"1\" \"1\"]");
+}
+
 #[test]
 fn a_failed_save_keeps_the_old_one_and_is_tried_again() {
     let with = || Settings {
