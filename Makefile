@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run build test readme lint fmt bench torture differential clean
+.PHONY: real-input stalls help setup run build test readme lint fmt bench torture differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,13 @@ torture: build ## Kill servers under load on fast and slow disks, again and agai
 
 differential: build ## Compare every command with the host's own, COMMANDS=1000000 random ones a family if not said
 	COMMANDS=$${COMMANDS:-1000000} $(CARGO) test --release --test commands -- --nocapture $(ARGS)
+
+real-input: build ## Load 2M keys, save, rewrite, kill -9, restart, and check key by key; KEYS= for fewer
+	$(CARGO) build --release -p persist-tools --bins
+	bash tests/real_input.sh
+
+stalls: build ## Measure the longest stalls: growth, a huge DEL, FLUSHALL
+	$(CARGO) run --release -p persist-tools --bin persist-stalls -- $(ARGS)
 
 clean: ## Remove what building made (not ./data)
 	$(CARGO) clean
