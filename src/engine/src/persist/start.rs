@@ -199,6 +199,7 @@ impl Persist {
             history: self.history,
             covers: subject.seq,
             end: None,
+            seed: None,
         });
         manifest.closed_at = data.is_none().then_some(0);
         commit(&*self.disk, &self.files, &manifest)?;
@@ -225,6 +226,7 @@ impl Persist {
             history: self.history,
             covers: self.seq,
             end: None,
+            seed: None,
         });
         Ok(manifest)
     }
