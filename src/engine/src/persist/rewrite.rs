@@ -113,7 +113,8 @@ impl Persist {
             ));
         }
         self.refuse_poisoned()?;
-        if !self.log_is_on() {
+        // A log whose turning on has failed so far is tried again.
+        if !self.settings.appendonly || self.manifest.is_none() {
             return Err(CommandError::text(
                 "ERR the log is off (persist.appendonly no): there is nothing to rewrite",
             ));
