@@ -110,7 +110,9 @@ fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
     }
     // SAFETY: as above.
     let command = unsafe { host!(RedisModule_GetCommand(ctx.as_ptr(), name.as_ptr())) };
-    let mut keys: Vec<_> = r.keys.iter().map(key_spec).collect();
+    // Words that key specs point to.
+    let keywords: Vec<CString> = r.keys.iter().map(keyword_of).collect();
+    let mut keys: Vec<_> = r.keys.iter().zip(&keywords).map(key_spec).collect();
     keys.push(end_of_keys());
     let texts: [CString; 3] = [r.summary, r.complexity, r.since].map(c_string);
     let version = raw::RedisModuleCommandInfoVersion {
@@ -173,10 +175,19 @@ fn access_of(access: KeyAccess) -> u32 {
 
 const NOTES: &CStr = c"";
 
-fn key_spec(spec: &KeySpec) -> raw::RedisModuleCommandKeySpec {
+/// The word that the keys stand behind, if there is one.
+fn keyword_of(spec: &KeySpec) -> CString {
+    match spec.find {
+        Find::Behind(word) => c_string(word),
+        _ => CString::default(),
+    }
+}
+
+fn key_spec((spec, keyword): (&KeySpec, &CString)) -> raw::RedisModuleCommandKeySpec {
     use raw::{
         RedisModuleCommandKeySpec__bindgen_ty_1 as Begin,
         RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 as Index,
+        RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 as Keyword,
         RedisModuleCommandKeySpec__bindgen_ty_2 as Rest,
         RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 as Range,
         RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 as Counted,
@@ -202,16 +213,42 @@ fn key_spec(spec: &KeySpec) -> raw::RedisModuleCommandKeySpec {
                 },
             },
         ),
+        Find::Behind(_) => (
+            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
+            Rest {
+                range: Range {
+                    lastkey: -1,
+                    keystep: 1,
+                    // The first half of what there is.
+                    limit: 2,
+                },
+            },
+        ),
+    };
+    let (begin_search_type, bs) = match spec.find {
+        Find::Behind(_) => (
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
+            Begin {
+                keyword: Keyword {
+                    keyword: keyword.as_ptr(),
+                    startfrom: spec.first as c_int,
+                },
+            },
+        ),
+        _ => (
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
+            Begin {
+                index: Index {
+                    pos: spec.first as c_int,
+                },
+            },
+        ),
     };
     raw::RedisModuleCommandKeySpec {
         notes: NOTES.as_ptr(),
         flags: u64::from(access_of(spec.access)),
-        begin_search_type: raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
-        bs: Begin {
-            index: Index {
-                pos: spec.first as c_int,
-            },
-        },
+        begin_search_type,
+        bs,
         find_keys_type,
         fk,
     }

@@ -366,6 +366,10 @@ impl<'a> Ctx<'a> {
         reply_open() = RedisModule_ReplyWithArray(raw::REDISMODULE_POSTPONED_LEN as _);
         /// The length of the innermost open array.
         reply_close(len: usize) = RedisModule_ReplySetArrayLength(len as _);
+        /// The head of a map whose length comes later.
+        reply_open_map() = RedisModule_ReplyWithMap(raw::REDISMODULE_POSTPONED_LEN as _);
+        /// The number of pairs of the innermost open map.
+        reply_close_map(pairs: usize) = RedisModule_ReplySetMapLength(pairs as _);
     }
 }
 

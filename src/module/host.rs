@@ -132,6 +132,7 @@ fn class_of(class: EventClass) -> c_int {
         EventClass::Set => raw::REDISMODULE_NOTIFY_SET,
         EventClass::Hash => raw::REDISMODULE_NOTIFY_HASH,
         EventClass::Zset => raw::REDISMODULE_NOTIFY_ZSET,
+        EventClass::Stream => raw::REDISMODULE_NOTIFY_STREAM,
         EventClass::Expired => raw::REDISMODULE_NOTIFY_EXPIRED,
     }) as c_int
 }

@@ -107,7 +107,8 @@ impl Outcome for Doings<'_> {
 
 /// Whether every effect of this command touches one key only.
 fn is_single_key(spec: &Spec) -> bool {
-    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. }))
+    // XREADGROUP reads several keys, but logs each by itself.
+    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. } | Find::Behind(_)))
 }
 
 impl Engine {
@@ -131,10 +132,11 @@ impl Engine {
             rng.fill(&mut history);
         }
         let history = HistoryId::new(history).ok_or_else(|| OpenError("no random bits".into()))?;
-        let limits = Limits {
+        let mut limits = Limits {
             databases,
             ..Limits::default()
         };
+        settings.set_limits(&mut limits);
         let fresh = (history, Seed(seed));
         let beginning = Beginning {
             disk,
@@ -202,6 +204,7 @@ impl Engine {
                 limits: &self.limits,
                 clock: Some(&*self.clock),
                 now: Some(now),
+                written_ms: 0,
             };
             for entry in due {
                 ks.expired(entry);
@@ -242,6 +245,7 @@ impl Engine {
             limits: &self.limits,
             clock: Some(&*self.clock),
             now: None,
+            written_ms: 0,
         };
         let result = command::execute(&mut Cx { ks, reply, spec }, args);
         if write && !call.atomic {
@@ -343,6 +347,7 @@ impl Engine {
 
     /// Takes settings changed at run time (CONFIG SET).
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
+        settings.set_limits(&mut self.limits);
         self.persist.apply(host, settings);
     }
 

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::data::value::Limits;
+
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
 pub enum SettingKind {
@@ -201,6 +203,22 @@ pub static SETTINGS: &[Setting] = &[
         true,
         "Refuse writes that grow the durable keyspace past this; 0 is no limit.",
     ),
+    number(
+        "stream-node-max-entries",
+        100,
+        0,
+        i64::MAX,
+        false,
+        "Most entries in a block of a stream, the unit of approximate trimming; 0 is no limit.",
+    ),
+    number(
+        "stream-node-max-bytes",
+        4096,
+        0,
+        i64::MAX,
+        true,
+        "Most bytes in a block of a stream, reckoned as Redis packs them; 0 is no limit.",
+    ),
 ];
 
 /// The settings in force.
@@ -224,6 +242,8 @@ pub struct Settings {
     pub auto_aof_rewrite_percentage: i64,
     pub auto_aof_rewrite_min_size: i64,
     pub maxmemory: i64,
+    pub stream_node_max_entries: i64,
+    pub stream_node_max_bytes: i64,
 }
 
 impl Default for Settings {
@@ -246,6 +266,8 @@ impl Default for Settings {
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 << 20,
             maxmemory: 0,
+            stream_node_max_entries: 100,
+            stream_node_max_bytes: 4096,
         }
     }
 }
@@ -293,6 +315,13 @@ pub fn parse_save(value: &str) -> Result<Vec<SavePoint>, BadSetting> {
 }
 
 impl Settings {
+    /// Takes what these settings say of the sizes of values into `limits`.
+    pub fn set_limits(&self, limits: &mut Limits) {
+        let positive = |n: i64| u64::try_from(n).unwrap_or(0);
+        limits.stream_node_max_entries = positive(self.stream_node_max_entries);
+        limits.stream_node_max_bytes = positive(self.stream_node_max_bytes);
+    }
+
     /// The save points in force.
     pub fn save_points(&self) -> Vec<SavePoint> {
         match self.save.as_str() {
@@ -377,6 +406,8 @@ impl Settings {
             "auto-aof-rewrite-percentage" => &mut self.auto_aof_rewrite_percentage,
             "auto-aof-rewrite-min-size" => &mut self.auto_aof_rewrite_min_size,
             "maxmemory" => &mut self.maxmemory,
+            "stream-node-max-entries" => &mut self.stream_node_max_entries,
+            "stream-node-max-bytes" => &mut self.stream_node_max_bytes,
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
         } = value;
         Ok(())
@@ -406,6 +437,8 @@ impl Settings {
             "auto-aof-rewrite-percentage" => SettingValue::Number(self.auto_aof_rewrite_percentage),
             "auto-aof-rewrite-min-size" => SettingValue::Number(self.auto_aof_rewrite_min_size),
             "maxmemory" => SettingValue::Number(self.maxmemory),
+            "stream-node-max-entries" => SettingValue::Number(self.stream_node_max_entries),
+            "stream-node-max-bytes" => SettingValue::Number(self.stream_node_max_bytes),
             _ => return None,
         })
     }

@@ -13,6 +13,7 @@ pub mod list;
 pub mod reply;
 pub mod set;
 pub mod spec;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod zset;

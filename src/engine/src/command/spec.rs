@@ -61,6 +61,8 @@ pub enum Group {
     Hash,
     /// Sorted sets.
     SortedSet,
+    /// Streams.
+    Stream,
 }
 
 impl Group {
@@ -73,6 +75,7 @@ impl Group {
             Group::Set => "set",
             Group::Hash => "hash",
             Group::SortedSet => "sortedset",
+            Group::Stream => "stream",
         }
     }
 }
@@ -124,6 +127,9 @@ pub enum Find {
     },
     /// `first` is a count, and that many keys follow it.
     Counted,
+    /// Of what follows the first such word, at `first` or behind it, the
+    /// first half.
+    Behind(&'static str),
 }
 
 impl KeySpec {
@@ -154,6 +160,15 @@ impl KeySpec {
         }
     }
 
+    /// Behind `word`, keys and as many other arguments.
+    pub const fn behind(word: &'static str, first: usize, access: KeyAccess) -> Self {
+        KeySpec {
+            first,
+            find: Find::Behind(word),
+            access,
+        }
+    }
+
     /// The keys among `args` (name first).
     pub fn keys<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
         let (from, to, step) = match self.find {
@@ -169,6 +184,12 @@ impl KeySpec {
                     .and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok())
                     .unwrap_or(0);
                 (self.first + 1, (self.first + 1).saturating_add(n), 1)
+            }
+            Find::Behind(word) => {
+                let mut words = args.iter().skip(self.first);
+                let at = words.position(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+                let from = at.map_or(args.len(), |at| self.first + at + 1);
+                (from, from + (args.len() - from) / 2, 1)
             }
         };
         args.get(from..to.min(args.len()))

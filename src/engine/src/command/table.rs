@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{hash, key, list, set, string, zset};
+use super::{hash, key, list, set, stream, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -25,6 +25,14 @@ pub static COMMANDS: &[&[Spec]] = &[
     zset::read::SPECS,
     zset::remove::SPECS,
     zset::scan::SPECS,
+    stream::add::SPECS,
+    stream::claim::SPECS,
+    stream::delete::SPECS,
+    stream::group::SPECS,
+    stream::info::SPECS,
+    stream::pending::SPECS,
+    stream::range::SPECS,
+    stream::read::SPECS,
 ];
 
 /// Every command.

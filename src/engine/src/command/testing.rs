@@ -117,6 +117,7 @@ impl Bench {
                 Some(&self.clock as &dyn Clock)
             },
             now: None,
+            written_ms: 0,
         };
         match execute(
             &mut Cx {

@@ -323,7 +323,7 @@ impl Entry {
     pub fn weight(&self) -> usize {
         match self {
             Entry::Small(_) => 1,
-            Entry::Large(o) => o.value.len(),
+            Entry::Large(o) => o.value.weight(),
         }
     }
 }

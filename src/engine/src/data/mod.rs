@@ -8,6 +8,7 @@ pub mod order;
 pub mod packed;
 pub mod set;
 pub mod small;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod text;

@@ -52,7 +52,8 @@
 //!
 //! `total` counts the value's items (bytes of a string, fields of a hash),
 //! `start` and `count` say which of them are here. Fragments of one key come
-//! in the order of `start`. Items are as in packed values.
+//! in the order of `start`. Items are as in packed values; those of a stream
+//! are the pieces of [`crate::data::stream::parts`].
 //!
 //! | trailer | | |
 //! |---|---|---|

@@ -14,7 +14,8 @@
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
-//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
+//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back;
+//!   [`stream_base`]: a stream as commands.
 
 pub mod commit;
 pub mod dump;
@@ -31,6 +32,7 @@ pub mod restore;
 pub mod rewrite;
 pub mod save;
 pub mod start;
+pub mod stream_base;
 pub mod turn;
 pub mod verify;
 

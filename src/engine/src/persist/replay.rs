@@ -95,6 +95,7 @@ impl<'a> Replay<'a> {
                 limits: self.limits,
                 clock: None,
                 now: None,
+                written_ms: group.header.time_ms,
             };
             let mut cx = Cx {
                 ks,
