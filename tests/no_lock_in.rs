@@ -1,7 +1,7 @@
 //! With `persist.aof-use-rdb-preamble no`, a redis-server without the module loads the log and holds the same data.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-#[path = "commands/argv.rs"]
+#[path = "commands/argv/mod.rs"]
 mod argv;
 
 use std::collections::BTreeMap;
@@ -94,6 +94,7 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::Hashes,
         Family::Sets,
         Family::SortedSets,
+        Family::Bitmaps,
     ];
     words(client, &["SELECT 1"]);
     for family in families {

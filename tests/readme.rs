@@ -62,6 +62,7 @@ fn title(group: Group) -> &'static str {
         Group::Set => "Sets",
         Group::Hash => "Hashes",
         Group::SortedSet => "Sorted sets",
+        Group::Bitmap => "Bitmaps",
     }
 }
 

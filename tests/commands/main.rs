@@ -54,3 +54,8 @@ fn sets() {
 fn sorted_sets() {
     differ(Family::SortedSets);
 }
+
+#[test]
+fn bitmaps() {
+    differ(Family::Bitmaps);
+}

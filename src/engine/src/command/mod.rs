@@ -5,6 +5,7 @@
 //! table and the example tests all derive from it.
 
 pub mod args;
+pub mod bitmap;
 pub mod element_scan;
 pub mod error;
 pub mod hash;

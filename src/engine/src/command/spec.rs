@@ -61,6 +61,8 @@ pub enum Group {
     Hash,
     /// Sorted sets.
     SortedSet,
+    /// Strings as rows of bits.
+    Bitmap,
 }
 
 impl Group {
@@ -73,6 +75,7 @@ impl Group {
             Group::Set => "set",
             Group::Hash => "hash",
             Group::SortedSet => "sortedset",
+            Group::Bitmap => "bitmap",
         }
     }
 }

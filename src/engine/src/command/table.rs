@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{hash, key, list, set, string, zset};
+use super::{bitmap, hash, key, list, set, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -25,6 +25,10 @@ pub static COMMANDS: &[&[Spec]] = &[
     zset::read::SPECS,
     zset::remove::SPECS,
     zset::scan::SPECS,
+    bitmap::bit::SPECS,
+    bitmap::count::SPECS,
+    bitmap::combine::SPECS,
+    bitmap::field::SPECS,
 ];
 
 /// Every command.

@@ -1,5 +1,6 @@
 //! Values, free of clients, clocks and disks.
 
+pub mod bits;
 pub mod chunks;
 pub mod entry;
 pub mod hash;

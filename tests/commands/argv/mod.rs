@@ -1,5 +1,7 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
+mod bitmaps;
+
 use persist_tools::generate::Rng;
 
 /// One command.
@@ -14,6 +16,7 @@ pub enum Family {
     Hashes,
     Sets,
     SortedSets,
+    Bitmaps,
 }
 
 const INTEGERS: &[&str] = &[
@@ -137,6 +140,7 @@ impl Maker {
                 Family::Hashes => self.hash(),
                 Family::Sets => self.set(),
                 Family::SortedSets => self.sorted_set(),
+                Family::Bitmaps => self.bitmap(),
             },
         };
         if self.chance(3) {
