@@ -110,6 +110,27 @@ fn is_single_key(spec: &Spec) -> bool {
     matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. }))
 }
 
+/// The thresholds that the settings mean.
+fn limits_of(settings: &Settings, databases: u32) -> Limits {
+    let size = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+    // As in Redis: elements, of 8 KiB at most, or one of five sizes in bytes.
+    let (list_entries, list_bytes) = match settings.list_max_listpack_size {
+        n @ 0.. => (size(n).max(1), 8192),
+        n => (usize::MAX, 4096 << (-1 - n.max(-5))),
+    };
+    Limits {
+        hash_max_listpack_entries: size(settings.hash_max_listpack_entries),
+        hash_max_listpack_value: size(settings.hash_max_listpack_value),
+        list_max_listpack_entries: list_entries,
+        list_max_listpack_bytes: list_bytes,
+        set_max_intset_entries: size(settings.set_max_intset_entries),
+        zset_max_listpack_entries: size(settings.zset_max_listpack_entries),
+        zset_max_listpack_value: size(settings.zset_max_listpack_value),
+        databases,
+        ..Limits::default()
+    }
+}
+
 impl Engine {
     /// Loads what is on disk, or starts empty.
     ///
@@ -131,10 +152,7 @@ impl Engine {
             rng.fill(&mut history);
         }
         let history = HistoryId::new(history).ok_or_else(|| OpenError("no random bits".into()))?;
-        let limits = Limits {
-            databases,
-            ..Limits::default()
-        };
+        let limits = limits_of(&settings, databases);
         let fresh = (history, Seed(seed));
         let beginning = Beginning {
             disk,
@@ -343,6 +361,7 @@ impl Engine {
 
     /// Takes settings changed at run time (CONFIG SET).
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
+        self.limits = limits_of(&settings, self.limits.databases);
         self.persist.apply(host, settings);
     }
 

@@ -201,6 +201,54 @@ pub static SETTINGS: &[Setting] = &[
         true,
         "Refuse writes that grow the durable keyspace past this; 0 is no limit.",
     ),
+    number(
+        "hash-max-listpack-entries",
+        512,
+        0,
+        i64::MAX,
+        false,
+        "Most fields of a hash that is kept packed.",
+    ),
+    number(
+        "hash-max-listpack-value",
+        64,
+        0,
+        i64::MAX,
+        false,
+        "Longest field or value of a packed hash, in bytes.",
+    ),
+    number(
+        "list-max-listpack-size",
+        -2,
+        i32::MIN as i64,
+        i32::MAX as i64,
+        false,
+        "Size of a packed list: so many elements, or from -1 to -5 4, 8, 16, 32 or 64 kb.",
+    ),
+    number(
+        "set-max-intset-entries",
+        512,
+        0,
+        i64::MAX,
+        false,
+        "Most members of a set of integers that OBJECT ENCODING calls an intset.",
+    ),
+    number(
+        "zset-max-listpack-entries",
+        128,
+        0,
+        i64::MAX,
+        false,
+        "Most members of a sorted set that is kept packed.",
+    ),
+    number(
+        "zset-max-listpack-value",
+        64,
+        0,
+        i64::MAX,
+        false,
+        "Longest member of a packed sorted set, in bytes.",
+    ),
 ];
 
 /// The settings in force.
@@ -224,6 +272,12 @@ pub struct Settings {
     pub auto_aof_rewrite_percentage: i64,
     pub auto_aof_rewrite_min_size: i64,
     pub maxmemory: i64,
+    pub hash_max_listpack_entries: i64,
+    pub hash_max_listpack_value: i64,
+    pub list_max_listpack_size: i64,
+    pub set_max_intset_entries: i64,
+    pub zset_max_listpack_entries: i64,
+    pub zset_max_listpack_value: i64,
 }
 
 impl Default for Settings {
@@ -246,6 +300,12 @@ impl Default for Settings {
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 << 20,
             maxmemory: 0,
+            hash_max_listpack_entries: 512,
+            hash_max_listpack_value: 64,
+            list_max_listpack_size: -2,
+            set_max_intset_entries: 512,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
         }
     }
 }
@@ -377,6 +437,12 @@ impl Settings {
             "auto-aof-rewrite-percentage" => &mut self.auto_aof_rewrite_percentage,
             "auto-aof-rewrite-min-size" => &mut self.auto_aof_rewrite_min_size,
             "maxmemory" => &mut self.maxmemory,
+            "hash-max-listpack-entries" => &mut self.hash_max_listpack_entries,
+            "hash-max-listpack-value" => &mut self.hash_max_listpack_value,
+            "list-max-listpack-size" => &mut self.list_max_listpack_size,
+            "set-max-intset-entries" => &mut self.set_max_intset_entries,
+            "zset-max-listpack-entries" => &mut self.zset_max_listpack_entries,
+            "zset-max-listpack-value" => &mut self.zset_max_listpack_value,
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
         } = value;
         Ok(())
@@ -406,6 +472,12 @@ impl Settings {
             "auto-aof-rewrite-percentage" => SettingValue::Number(self.auto_aof_rewrite_percentage),
             "auto-aof-rewrite-min-size" => SettingValue::Number(self.auto_aof_rewrite_min_size),
             "maxmemory" => SettingValue::Number(self.maxmemory),
+            "hash-max-listpack-entries" => SettingValue::Number(self.hash_max_listpack_entries),
+            "hash-max-listpack-value" => SettingValue::Number(self.hash_max_listpack_value),
+            "list-max-listpack-size" => SettingValue::Number(self.list_max_listpack_size),
+            "set-max-intset-entries" => SettingValue::Number(self.set_max_intset_entries),
+            "zset-max-listpack-entries" => SettingValue::Number(self.zset_max_listpack_entries),
+            "zset-max-listpack-value" => SettingValue::Number(self.zset_max_listpack_value),
             _ => return None,
         })
     }

@@ -285,10 +285,16 @@ impl Maker {
 
     fn removal(&mut self) -> Argv {
         let (a, b) = (self.key(), self.key());
-        match self.rng.below(4) {
+        match self.rng.below(5) {
             0 => Self::command("DEL", [a]),
             1 => Self::command("UNLINK", [a, b]),
             2 => Self::command("PERSIST", [a]),
+            3 => {
+                let word = self.pick(&[
+                    "ENCODING", "ENCODING", "encoding", "REFCOUNT", "FREQ", "IDLETIME",
+                ]);
+                Self::command("OBJECT", [word.into(), a])
+            }
             _ => Self::command("TYPE", [a]),
         }
     }

@@ -14,6 +14,7 @@ pub static COMMANDS: &[&[Spec]] = &[
     key::rename::SPECS,
     key::scan::SPECS,
     key::flush::SPECS,
+    key::object::SPECS,
     hash::SPECS,
     set::SPECS,
     list::SPECS,

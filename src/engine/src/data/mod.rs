@@ -2,9 +2,11 @@
 
 pub mod bits;
 pub mod chunks;
+pub mod encoding;
 pub mod entry;
 pub mod hash;
 pub mod list;
+pub mod memory;
 pub mod order;
 pub mod packed;
 pub mod set;
