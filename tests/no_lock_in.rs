@@ -95,6 +95,7 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::Sets,
         Family::SortedSets,
         Family::Bitmaps,
+        Family::Sorting,
     ];
     words(client, &["SELECT 1"]);
     for family in families {

@@ -59,3 +59,8 @@ fn sorted_sets() {
 fn bitmaps() {
     differ(Family::Bitmaps);
 }
+
+#[test]
+fn sorting() {
+    differ(Family::Sorting);
+}

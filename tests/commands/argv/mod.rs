@@ -1,6 +1,7 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
 mod bitmaps;
+mod sorting;
 
 use persist_tools::generate::Rng;
 
@@ -17,6 +18,7 @@ pub enum Family {
     Sets,
     SortedSets,
     Bitmaps,
+    Sorting,
 }
 
 const INTEGERS: &[&str] = &[
@@ -141,6 +143,7 @@ impl Maker {
                 Family::Sets => self.set(),
                 Family::SortedSets => self.sorted_set(),
                 Family::Bitmaps => self.bitmap(),
+                Family::Sorting => self.sorting(),
             },
         };
         if self.chance(3) {
@@ -383,7 +386,8 @@ impl Maker {
 
     fn string(&mut self) -> Argv {
         let key = self.key();
-        match self.rng.below(26) {
+        match self.rng.below(27) {
+            26 => self.common_subsequence(),
             0..4 => {
                 let mut argv = Self::command("SET", [key, self.value()]);
                 for word in ["NX", "XX", "GET", "KEEPTTL", "get"] {
@@ -477,6 +481,18 @@ impl Maker {
             23 => Self::command("SET", [key, self.float()]),
             _ => Self::command("INCRBYFLOAT", [key, self.float()]),
         }
+    }
+
+    fn common_subsequence(&mut self) -> Argv {
+        let mut argv = Self::command("LCS", [self.key(), self.key()]);
+        for word in ["LEN", "IDX", "idx", "WITHMATCHLEN"] {
+            self.maybe(&mut argv, 30, word);
+        }
+        if self.chance(30) {
+            argv.push(b"MINMATCHLEN".to_vec());
+            argv.push(self.integer());
+        }
+        argv
     }
 
     fn keys(&mut self) -> Argv {

@@ -13,6 +13,7 @@ pub mod key;
 pub mod list;
 pub mod reply;
 pub mod set;
+pub mod sort;
 pub mod spec;
 pub mod string;
 pub mod table;

@@ -1,5 +1,7 @@
 //! How a command is declared.
 
+use std::ffi::CStr;
+
 use super::{CommandError, Cx};
 
 /// A command's code. `args` holds the name first. Nothing may be changed or
@@ -127,6 +129,8 @@ pub enum Find {
     },
     /// `first` is a count, and that many keys follow it.
     Counted,
+    /// The key is what follows this word, which is looked for from `first` on.
+    Behind(&'static CStr),
 }
 
 impl KeySpec {
@@ -157,6 +161,24 @@ impl KeySpec {
         }
     }
 
+    /// The keys from `first` up to `last` further on.
+    pub const fn rest_to(first: usize, last: i32, access: KeyAccess) -> Self {
+        KeySpec {
+            first,
+            find: Find::Range { last, step: 1 },
+            access,
+        }
+    }
+
+    /// What follows `word`, which is looked for from argument `from` on.
+    pub const fn behind(word: &'static CStr, from: usize, access: KeyAccess) -> Self {
+        KeySpec {
+            first: from,
+            find: Find::Behind(word),
+            access,
+        }
+    }
+
     /// The keys among `args` (name first).
     pub fn keys<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
         let (from, to, step) = match self.find {
@@ -172,6 +194,16 @@ impl KeySpec {
                     .and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok())
                     .unwrap_or(0);
                 (self.first + 1, (self.first + 1).saturating_add(n), 1)
+            }
+            Find::Behind(word) => {
+                let from = args.get(self.first..).unwrap_or_default();
+                match from
+                    .iter()
+                    .position(|arg| arg.eq_ignore_ascii_case(word.to_bytes()))
+                {
+                    Some(at) => (self.first + at + 1, self.first + at + 2, 1),
+                    None => (0, 0, 1),
+                }
             }
         };
         args.get(from..to.min(args.len()))

@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{bitmap, hash, key, list, set, string, zset};
+use super::{bitmap, hash, key, list, set, sort, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -9,12 +9,14 @@ pub static COMMANDS: &[&[Spec]] = &[
     string::set::SPECS,
     string::number::SPECS,
     string::range::SPECS,
+    string::lcs::SPECS,
     key::SPECS,
     key::expire::SPECS,
     key::rename::SPECS,
     key::scan::SPECS,
     key::flush::SPECS,
     key::object::SPECS,
+    sort::SPECS,
     hash::SPECS,
     set::SPECS,
     list::SPECS,

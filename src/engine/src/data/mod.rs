@@ -5,6 +5,7 @@ pub mod chunks;
 pub mod encoding;
 pub mod entry;
 pub mod hash;
+pub mod lcs;
 pub mod list;
 pub mod memory;
 pub mod order;
