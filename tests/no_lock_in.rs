@@ -94,6 +94,8 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::Hashes,
         Family::Sets,
         Family::SortedSets,
+        Family::Bitmaps,
+        Family::Sorting,
     ];
     words(client, &["SELECT 1"]);
     for family in families {

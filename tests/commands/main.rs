@@ -54,3 +54,13 @@ fn sets() {
 fn sorted_sets() {
     differ(Family::SortedSets);
 }
+
+#[test]
+fn bitmaps() {
+    differ(Family::Bitmaps);
+}
+
+#[test]
+fn sorting() {
+    differ(Family::Sorting);
+}

@@ -108,7 +108,7 @@ impl Outcome for Doings<'_> {
 /// Whether every effect of this command touches one key only.
 fn is_single_key(spec: &Spec) -> bool {
     // XREADGROUP reads several keys, but logs each by itself.
-    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. } | Find::Behind(_)))
+    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. } | Find::HalfBehind(_)))
 }
 
 impl Engine {
