@@ -201,6 +201,12 @@ pub static SETTINGS: &[Setting] = &[
         true,
         "Refuse writes that grow the durable keyspace past this; 0 is no limit.",
     ),
+    text(
+        "route",
+        "",
+        false,
+        "Globs of keys, with blanks between them, that plain commands find among the durable ones.",
+    ),
 ];
 
 /// The settings in force.
@@ -224,6 +230,7 @@ pub struct Settings {
     pub auto_aof_rewrite_percentage: i64,
     pub auto_aof_rewrite_min_size: i64,
     pub maxmemory: i64,
+    pub route: String,
 }
 
 impl Default for Settings {
@@ -246,6 +253,7 @@ impl Default for Settings {
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 << 20,
             maxmemory: 0,
+            route: String::new(),
         }
     }
 }
@@ -332,6 +340,7 @@ impl Settings {
                 }
                 self.save = value.into();
             }
+            "route" => self.route = value.into(),
             "appendfsync" => {
                 self.appendfsync = match value {
                     "always" => FsyncPolicy::Always,
@@ -390,6 +399,7 @@ impl Settings {
             "appenddirname" => SettingValue::Text(&self.appenddirname),
             "appendfilename" => SettingValue::Text(&self.appendfilename),
             "save" => SettingValue::Text(&self.save),
+            "route" => SettingValue::Text(&self.route),
             "appendfsync" => SettingValue::Text(match self.appendfsync {
                 FsyncPolicy::Always => "always",
                 FsyncPolicy::Everysec => "everysec",
