@@ -37,6 +37,7 @@ pub fn missing() -> Option<&'static str> {
         RedisModule_CreateCommand RedisModule_GetCommand RedisModule_SetCommandInfo
         RedisModule_RegisterStringConfig RedisModule_LoadConfigs RedisModule_EventLoopAddOneShot
         RedisModule_Fork RedisModule_SignalModifiedKey RedisModule_SubscribeToServerEvent
+        RedisModule_RegisterCommandFilter RedisModule_GetCommandKeysWithFlags RedisModule_Scan
     );
     None
 }

@@ -267,6 +267,12 @@ pub static SETTINGS: &[Setting] = &[
         false,
         "Longest member of a packed sorted set, in bytes.",
     ),
+    text(
+        "route",
+        "",
+        false,
+        "Globs of keys, with blanks between them, that plain commands find among the durable ones.",
+    ),
 ];
 
 /// The settings in force.
@@ -298,6 +304,7 @@ pub struct Settings {
     pub set_max_intset_entries: i64,
     pub zset_max_listpack_entries: i64,
     pub zset_max_listpack_value: i64,
+    pub route: String,
 }
 
 impl Default for Settings {
@@ -328,6 +335,7 @@ impl Default for Settings {
             set_max_intset_entries: 512,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
+            route: String::new(),
         }
     }
 }
@@ -434,6 +442,7 @@ impl Settings {
                 }
                 self.save = value.into();
             }
+            "route" => self.route = value.into(),
             "appendfsync" => {
                 self.appendfsync = match value {
                     "always" => FsyncPolicy::Always,
@@ -500,6 +509,7 @@ impl Settings {
             "appenddirname" => SettingValue::Text(&self.appenddirname),
             "appendfilename" => SettingValue::Text(&self.appendfilename),
             "save" => SettingValue::Text(&self.save),
+            "route" => SettingValue::Text(&self.route),
             "appendfsync" => SettingValue::Text(match self.appendfsync {
                 FsyncPolicy::Always => "always",
                 FsyncPolicy::Everysec => "everysec",
