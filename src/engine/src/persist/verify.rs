@@ -262,7 +262,7 @@ impl Loader<'_> {
         };
         let mut scanner = GroupScanner::new(counted(file, &bytes, &path)?, start);
         let mut sound = SoundFile::whole(&path, Part::Incr, bytes.len() as u64);
-        while let Some(group) = scanner.next() {
+        for group in scanner.by_ref() {
             sound.units += 1;
             sound.effects += u64::from(group.header.effects);
             progress.at(group.end());
