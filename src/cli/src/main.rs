@@ -4,15 +4,17 @@
 //!
 //! - [`folder`]: a folder and how to read it; [`lock`]: whose it is.
 //! - [`bar`]: how far reading has come, on a terminal.
-//! - [`text`]: bytes as people and JSON see them.
+//! - [`text`]: bytes as people and JSON see them; [`value`]: what a key holds.
 //! - One file for each command.
 #![forbid(unsafe_code)]
 
 mod bar;
 mod check;
 mod folder;
+mod info;
 mod lock;
 mod text;
+mod value;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -73,6 +75,7 @@ fn yes_no(word: &str) -> Result<bool, String> {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Options),
+    Info(info::Options),
 }
 
 /// A folder to read.
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
     let ended = match &cli.command {
         Command::Check(options) => check::run(&cli.names, options, &mut out),
+        Command::Info(options) => info::run(&cli.names, options, &mut out),
     };
     let ended = ended.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
     match ended {
