@@ -4,14 +4,18 @@
 //!
 //! - [`folder`]: a folder and how to read it; [`lock`]: whose it is.
 //! - [`bar`]: how far reading has come, on a terminal.
-//! - [`text`]: bytes as people and JSON see them; [`value`]: what a key holds.
+//! - [`text`]: bytes as people and JSON see them; [`value`]: what a key holds;
+//!   [`json`]: a key as JSON; [`filter`]: which keys.
 //! - One file for each command.
 #![forbid(unsafe_code)]
 
 mod bar;
 mod check;
+mod export;
+mod filter;
 mod folder;
 mod info;
+mod json;
 mod lock;
 mod text;
 mod value;
@@ -76,6 +80,8 @@ fn yes_no(word: &str) -> Result<bool, String> {
 enum Command {
     Check(check::Options),
     Info(info::Options),
+    #[command(visible_alias = "dump")]
+    Export(export::Options),
 }
 
 /// A folder to read.
@@ -121,6 +127,7 @@ fn main() -> ExitCode {
     let ended = match &cli.command {
         Command::Check(options) => check::run(&cli.names, options, &mut out),
         Command::Info(options) => info::run(&cli.names, options, &mut out),
+        Command::Export(options) => export::run(&cli.names, options, &mut out),
     };
     let ended = ended.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
     match ended {

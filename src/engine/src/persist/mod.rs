@@ -15,7 +15,7 @@
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back;
-//!   [`stream_base`]: a stream as commands.
+//!   [`rebuild`], [`stream_base`]: a key as commands.
 
 pub mod commit;
 pub mod dump;
@@ -27,6 +27,7 @@ pub mod info;
 pub mod load;
 pub mod log;
 pub mod reading;
+pub mod rebuild;
 pub mod repair;
 pub mod replay;
 pub mod restore;
