@@ -16,6 +16,7 @@
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back;
 //!   [`rebuild`], [`stream_base`]: a key as commands.
+//! - [`rescue`]: a sound log of what a start refuses; for the offline tool.
 
 pub mod commit;
 pub mod dump;
@@ -30,6 +31,7 @@ pub mod reading;
 pub mod rebuild;
 pub mod repair;
 pub mod replay;
+pub mod rescue;
 pub mod restore;
 pub mod rewrite;
 pub mod save;
