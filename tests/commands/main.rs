@@ -5,6 +5,7 @@
 
 mod argv;
 mod differential;
+mod times;
 mod together;
 
 use argv::Family;
@@ -48,6 +49,11 @@ fn hashes() {
 #[test]
 fn sets() {
     differ(Family::Sets);
+}
+
+#[test]
+fn streams() {
+    differ(Family::Streams);
 }
 
 #[test]

@@ -10,3 +10,4 @@ mod faults;
 mod model;
 mod recovery;
 mod stages;
+mod traffic;
