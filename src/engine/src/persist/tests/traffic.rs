@@ -38,8 +38,8 @@ impl Commands {
             let i = rng.below(self.examples.len() as u64) as usize;
             return (db, self.examples[i].clone());
         }
-        if rng.below(4) == 0 {
-            return (db, words(&stream_line(rng, now)));
+        if rng.below(2) == 0 {
+            return (db.min(1), words(&stream_line(rng, now)));
         }
         let (k, m, n) = (rng.below(4), rng.below(90), rng.below(1000));
         let soon = now + 50 + rng.below(4_000);
@@ -73,29 +73,37 @@ impl Commands {
     }
 }
 
-/// A command on one of two streams, with ids that are mostly there.
+/// A command on one of two streams, with ids that are mostly there: all that
+/// are added within a tenth of a second differ in their numbers only.
 fn stream_line(rng: &mut SeededRandom, now: u64) -> String {
     let (k, g, c, n) = (rng.below(2), rng.below(2), rng.below(3), rng.below(100));
-    let id = now.saturating_sub(rng.below(400));
-    match rng.below(18) {
-        0..=5 => format!("XADD x{k} * f {n} g{} {n}", n / 90),
-        6 => format!("XADD x{k} MAXLEN ~ {n} * f {}", "z".repeat(20 * n as usize)),
+    let ms = now / 100;
+    let id = format!("{}-{}", ms - rng.below(3), rng.below(8));
+    let (next, few) = (rng.below(8), 1 + n / 20);
+    match rng.below(20) {
+        0..=4 => format!("XADD x{k} {ms}-* f {n} g{} {n}", n / 90),
+        5 => format!("XADD x{k} * f {n}"),
+        6 => format!(
+            "XADD x{k} MAXLEN ~ {n} {ms}-* f {}",
+            "z".repeat(20 * n as usize)
+        ),
         7 => format!("XTRIM x{k} MINID {id}"),
-        8 => format!("XDEL x{k} {id} {}", id + 1),
-        9 => format!("XGROUP CREATE x{k} g{g} {id} MKSTREAM"),
-        10 => format!("XREADGROUP GROUP g{g} c{c} COUNT {} STREAMS x{k} >", n / 9),
-        11 => format!("XREADGROUP GROUP g{g} c{c} STREAMS x{k} x{} > 0", 1 - k),
-        12 => format!("XREADGROUP GROUP g{g} c{c} NOACK COUNT 3 STREAMS x{k} >"),
-        13 => format!("XACK x{k} g{g} {id}"),
-        14 => format!("XAUTOCLAIM x{k} g{g} c{c} {n} - COUNT 5"),
-        15 => format!("XCLAIM x{k} g{g} c{c} 0 {id} FORCE TIME {id}"),
-        16 => format!("XGROUP DELCONSUMER x{k} g{g} c{c}"),
+        8 | 9 => format!("XDEL x{k} {id} {ms}-{next}"),
+        10 => format!("XGROUP CREATE x{k} g{g} 0 MKSTREAM"),
+        11 | 12 => format!("XREADGROUP GROUP g{g} c{c} COUNT {few} STREAMS x{k} >"),
+        13 => format!("XREADGROUP GROUP g{g} c{c} STREAMS x{k} x{} > 0", 1 - k),
+        14 => format!("XREADGROUP GROUP g{g} c{c} NOACK COUNT {few} STREAMS x{k} >"),
+        15 => format!("XACK x{k} g{g} {id} {ms}-{next}"),
+        16 => format!("XAUTOCLAIM x{k} g{g} c{c} {n} - COUNT {few}"),
+        17 => format!("XCLAIM x{k} g{g} c{c} 0 {id} {ms}-{next} FORCE TIME {now}"),
+        18 => format!("XGROUP SETID x{k} g{g} {id}"),
         _ => match n {
             0..=9 => format!("XGROUP DESTROY x{k} g{g}"),
-            10..=19 => format!("COPY x{k} x{} REPLACE", 1 - k),
-            20..=24 => format!("DEL x{k}"),
-            25..=60 => format!("XSETID x{k} {} MAXDELETEDID {id}", now + 100),
-            _ => format!("XTRIM x{k} MAXLEN {n}"),
+            10..=19 => format!("XGROUP DELCONSUMER x{k} g{g} c{c}"),
+            20..=29 => format!("COPY x{k} x{} REPLACE", 1 - k),
+            30..=34 => format!("DEL x{k}"),
+            35..=69 => format!("XSETID x{k} {ms}-{} MAXDELETEDID {id}", 8 + n),
+            _ => format!("XTRIM x{k} MAXLEN {few}"),
         },
     }
 }
