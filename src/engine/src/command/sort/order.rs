@@ -25,8 +25,8 @@ pub fn sorted(
         None => Some(element.into()),
     };
     if options.alpha {
-        let mut weighed: Vec<(Option<Box<[u8]>>, Box<[u8]>)> = elements
-            .into_iter()
+        let pairs = elements.into_iter();
+        let mut weighed: Vec<_> = pairs
             .map(|element| (weight_of(&element), element))
             .collect();
         // No weight at all comes first.
