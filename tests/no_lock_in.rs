@@ -123,6 +123,8 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::Sets,
         Family::SortedSets,
         Family::Streams,
+        Family::Bitmaps,
+        Family::Sorting,
     ];
     words(client, &["SELECT 1"]);
     for family in families {

@@ -63,6 +63,7 @@ fn title(group: Group) -> &'static str {
         Group::Hash => "Hashes",
         Group::SortedSet => "Sorted sets",
         Group::Stream => "Streams",
+        Group::Bitmap => "Bitmaps",
     }
 }
 

@@ -11,6 +11,7 @@ use crate::ffi::{self, Ctx};
 use crate::host::Link;
 use crate::info;
 use crate::state::{self, Caller};
+use crate::users;
 
 /// A command's declaration.
 pub struct Admin {
@@ -86,13 +87,13 @@ pub static COMMANDS: &[Admin] = &[
     },
     Admin {
         name: "HELP",
-        syntax: "",
+        syntax: "[ACL username]",
         entry: help,
         flags: "allow-loading allow-stale",
         categories: "slow",
-        arity: 1,
+        arity: -1,
         complexity: "O(1)",
-        summary: "Returns a line on each command.",
+        summary: "Returns a line on each command, or the rules that a user needs for durable keys.",
     },
 ];
 
@@ -151,7 +152,12 @@ extern "C" fn show_info(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) 
 }
 
 extern "C" fn help(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
-    on_engine(ctx, argv, argc, |_, _, ctx, _| {
+    on_engine(ctx, argv, argc, |_, _, ctx, args| {
+        match args {
+            [_] => {}
+            [_, word, user] if word.eq_ignore_ascii_case(b"ACL") => return acl_help(ctx, user),
+            _ => return Err(CommandError::Syntax),
+        }
         let lines = table::all()
             .map(|s| (s.name, s.syntax, s.summary))
             .chain(COMMANDS.iter().map(|a| (a.name, a.syntax, a.summary)));
@@ -162,6 +168,24 @@ extern "C" fn help(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_
         }
         Ok(())
     })
+}
+
+/// PERSIST.HELP ACL: what to type so that a user may do with durable keys
+/// what it may do with others.
+fn acl_help(ctx: Ctx<'_>, user: &[u8]) -> Result<(), CommandError> {
+    let Some(lacking) = users::lacking(ctx, user) else {
+        let name = user.escape_ascii();
+        let text = format!("ERR there is no user '{name}', or this one may not look at users");
+        return Err(CommandError::Text(text.into()));
+    };
+    if lacking.is_empty() {
+        ctx.reply_array(1);
+        ctx.reply_bulk(b"# Nothing to add: every PERSIST command is allowed whose plain form is.");
+    } else {
+        ctx.reply_array(1);
+        ctx.reply_bulk(&users::rules(user, &lacking));
+    }
+    Ok(())
 }
 
 /// Works with the engine, and replies when that fails.

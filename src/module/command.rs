@@ -110,9 +110,7 @@ fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
     }
     // SAFETY: as above.
     let command = unsafe { host!(RedisModule_GetCommand(ctx.as_ptr(), name.as_ptr())) };
-    // Words that key specs point to.
-    let keywords: Vec<CString> = r.keys.iter().map(keyword_of).collect();
-    let mut keys: Vec<_> = r.keys.iter().zip(&keywords).map(key_spec).collect();
+    let mut keys: Vec<_> = r.keys.iter().map(key_spec).collect();
     keys.push(end_of_keys());
     let texts: [CString; 3] = [r.summary, r.complexity, r.since].map(c_string);
     let version = raw::RedisModuleCommandInfoVersion {
@@ -175,15 +173,7 @@ fn access_of(access: KeyAccess) -> u32 {
 
 const NOTES: &CStr = c"";
 
-/// The word that the keys stand behind, if there is one.
-fn keyword_of(spec: &KeySpec) -> CString {
-    match spec.find {
-        Find::Behind(word) => c_string(word),
-        _ => CString::default(),
-    }
-}
-
-fn key_spec((spec, keyword): (&KeySpec, &CString)) -> raw::RedisModuleCommandKeySpec {
+fn key_spec(spec: &KeySpec) -> raw::RedisModuleCommandKeySpec {
     use raw::{
         RedisModuleCommandKeySpec__bindgen_ty_1 as Begin,
         RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 as Index,
@@ -192,6 +182,25 @@ fn key_spec((spec, keyword): (&KeySpec, &CString)) -> raw::RedisModuleCommandKey
         RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 as Range,
         RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 as Counted,
     };
+    let (begin_search_type, bs) = match &spec.find {
+        Find::Behind(word) | Find::HalfBehind(word) => (
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
+            Begin {
+                keyword: Keyword {
+                    keyword: word.as_ptr(),
+                    startfrom: spec.first as c_int,
+                },
+            },
+        ),
+        _ => (
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
+            Begin {
+                index: Index {
+                    pos: spec.first as c_int,
+                },
+            },
+        ),
+    };
     let (find_keys_type, fk) = match spec.find {
         Find::Range { last, step } => (
             raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
@@ -199,6 +208,17 @@ fn key_spec((spec, keyword): (&KeySpec, &CString)) -> raw::RedisModuleCommandKey
                 range: Range {
                     lastkey: last,
                     keystep: step as c_int,
+                    limit: 0,
+                },
+            },
+        ),
+        // The key itself, found above.
+        Find::Behind(_) => (
+            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
+            Rest {
+                range: Range {
+                    lastkey: 0,
+                    keystep: 1,
                     limit: 0,
                 },
             },
@@ -213,7 +233,7 @@ fn key_spec((spec, keyword): (&KeySpec, &CString)) -> raw::RedisModuleCommandKey
                 },
             },
         ),
-        Find::Behind(_) => (
+        Find::HalfBehind(_) => (
             raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
             Rest {
                 range: Range {
@@ -221,25 +241,6 @@ fn key_spec((spec, keyword): (&KeySpec, &CString)) -> raw::RedisModuleCommandKey
                     keystep: 1,
                     // The first half of what there is.
                     limit: 2,
-                },
-            },
-        ),
-    };
-    let (begin_search_type, bs) = match spec.find {
-        Find::Behind(_) => (
-            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
-            Begin {
-                keyword: Keyword {
-                    keyword: keyword.as_ptr(),
-                    startfrom: spec.first as c_int,
-                },
-            },
-        ),
-        _ => (
-            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
-            Begin {
-                index: Index {
-                    pos: spec.first as c_int,
                 },
             },
         ),

@@ -86,6 +86,11 @@ pub fn show(settings: Settings) {
     });
 }
 
+/// `persist.route`, as CONFIG shows it.
+pub fn route() -> Option<String> {
+    with_draft(|draft| draft.settings.route.clone())
+}
+
 fn with_draft<R>(work: impl FnOnce(&mut Draft) -> R) -> Option<R> {
     DRAFT.with(|slot| slot.as_mut().map(work))?
 }

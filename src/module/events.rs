@@ -9,9 +9,11 @@ use redis_module::raw;
 
 use crate::config;
 use crate::ffi::{Ctx, host};
+use crate::route;
 use crate::state::{
     self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
 };
+use crate::survey;
 
 /// In the crate's bindings this one has no definition to link with.
 const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
@@ -109,9 +111,10 @@ extern "C" fn on_cron(
     _: u64,
     _: *mut c_void,
 ) {
-    on_server(ctx, |_| {
+    on_server(ctx, |ctx| {
         apply_settings();
         state::with(None, |engine, host| engine.tick(host));
+        survey::step(ctx);
     });
 }
 
@@ -178,21 +181,26 @@ extern "C" fn on_config(
     on_server(ctx, |ctx| {
         // SAFETY: the host's structure for this event, whose first fields
         // don't change, with as many C strings as it says.
-        let concerned = unsafe {
+        let changed: Vec<&CStr> = unsafe {
             let change = &*data.cast::<raw::RedisModuleConfigChange>();
-            (0..change.num_changes as usize).any(|i| {
-                let name = CStr::from_ptr(*change.config_names.add(i));
-                [
-                    c"appendfsync",
-                    c"latency-monitor-threshold",
-                    c"persist.appendonly",
-                ]
-                .contains(&name)
-            })
+            (0..change.num_changes as usize)
+                .map(|i| CStr::from_ptr(*change.config_names.add(i)))
+                .collect()
         };
-        if concerned {
+        let concerns = |names: &[&CStr]| names.iter().any(|name| changed.contains(name));
+        if concerns(&[
+            c"appendfsync",
+            c"latency-monitor-threshold",
+            c"persist.appendonly",
+        ]) {
             set(&STALE, true);
             read_host_settings(ctx);
+        }
+        // At once: the next command of the pipeline may need it.
+        if concerns(&[c"persist.route"])
+            && let Some(route) = config::route()
+        {
+            route::set(ctx, &route);
         }
     });
 }

@@ -37,6 +37,7 @@ pub fn missing() -> Option<&'static str> {
         RedisModule_CreateCommand RedisModule_GetCommand RedisModule_SetCommandInfo
         RedisModule_RegisterStringConfig RedisModule_LoadConfigs RedisModule_EventLoopAddOneShot
         RedisModule_Fork RedisModule_SignalModifiedKey RedisModule_SubscribeToServerEvent
+        RedisModule_RegisterCommandFilter RedisModule_GetCommandKeysWithFlags RedisModule_Scan
     );
     None
 }
@@ -291,6 +292,15 @@ impl<'a> Ctx<'a> {
     pub fn client_id(self) -> u64 {
         // SAFETY: a valid context.
         unsafe { host!(RedisModule_GetClientId(self.0)) }
+    }
+
+    /// Whether any client watches a key or caches one; `None` on a host that
+    /// doesn't say (before Redis 7.4).
+    pub fn watched(self) -> Option<bool> {
+        let clients = |field| self.info(c"clients", field);
+        let watched = clients(c"total_watched_keys")?;
+        let tracking = clients(c"tracking_clients")?;
+        Some(watched != "0" || tracking != "0")
     }
 
     /// A field of INFO.

@@ -4,6 +4,7 @@
 
 mod admin;
 mod alloc;
+mod call;
 mod command;
 mod config;
 mod dispatch;
@@ -15,7 +16,10 @@ mod info;
 mod lock;
 mod reaper;
 mod reply;
+mod route;
 mod state;
+mod survey;
+mod users;
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -105,7 +109,9 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
     }
     // Nothing is opened or written before every setting is known to be good.
     let settings = config::load(ctx, args)?;
+    let routed = settings.route.clone();
     command::register(ctx)?;
+    route::register(ctx)?;
     // SAFETY: a valid context, and a callback of the right type.
     unsafe {
         host!(RedisModule_RegisterInfoFunc(
@@ -140,7 +146,9 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
     let replica = ctx.flags() & raw::REDISMODULE_CTX_FLAGS_SLAVE != 0;
     state::set(&state::REPLICA, replica);
     events::read_host_settings(ctx);
-    events::subscribe(ctx)
+    events::subscribe(ctx)?;
+    route::set(ctx, &routed);
+    Ok(())
 }
 
 fn entropy() -> Result<[u8; 32], String> {

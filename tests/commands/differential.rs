@@ -52,6 +52,7 @@ impl Differential {
             .config("persist.stream-node-max-entries", block)
             .config("notify-keyspace-events", "KEA")
             .config("persist.auto-aof-rewrite-percentage", "0")
+            .config("enable-debug-command", "yes")
             // So that a transaction of huge replies isn't cut off.
             .config_line("client-output-buffer-limit pubsub 0 0 0")
             .start()?;
@@ -127,6 +128,11 @@ impl Differential {
             show(argv),
             before.join("\n        ")
         ));
+        self.make_equal()
+    }
+
+    /// Makes the durable keyspace what the host's is.
+    fn make_equal(&mut self) -> Result<()> {
         (self.client, self.events) = connect(&self.server)?;
         self.client.words("PERSIST.FLUSHALL")?;
         if self.family == Family::Streams {
@@ -162,6 +168,9 @@ impl Differential {
             _ if by_lex(&name, argv) && self.scores_differ(&name, argv)? => return Ok(()),
             // Where the clock chooses the id, the two keyspaces may get different ones.
             "XADD" if argv.iter().any(|arg| arg == b"*") && !self.counts_on(argv)? => return Ok(()),
+            "SORT" | "SORT_RO" if self.is_unordered(argv)? => return Ok(()),
+            // What nobody tracks, shares or words alike.
+            "OBJECT" if self.is_incomparable(argv)? => return Ok(()),
             // Due keys that nobody has looked at count until somebody does.
             "DBSIZE" => {
                 for scan in ["SCAN", "PERSIST.SCAN"] {
@@ -187,6 +196,9 @@ impl Differential {
         };
         let (host, host_events) = self.one(argv, way, "host")?;
         let (ours, our_events) = self.one(&durable(argv), way, "ours")?;
+        if name.starts_with("SORT") && is_stale(&host) && !is_stale(&ours) {
+            return self.make_equal();
+        }
         self.replies(&name, argv, way, host, ours)?;
         if host_events != our_events {
             return Err(Error::new(format!(
@@ -223,6 +235,66 @@ impl Differential {
             Ok::<_, Error>(flat(&reply).get(1).cloned())
         };
         Ok(score("0")? != score("-1")?)
+    }
+
+    fn encoding(&mut self, prefix: &str, key: &[u8]) -> Result<Resp> {
+        let name = format!("{prefix}OBJECT").into_bytes();
+        self.client
+            .command(&[name, b"ENCODING".to_vec(), key.to_vec()])
+    }
+
+    /// Whether the host's answer depends on more than the value.
+    fn is_incomparable(&mut self, argv: &Argv) -> Result<bool> {
+        let [_, word, key] = &argv[..] else {
+            return Ok(false);
+        };
+        let kind = self.client.command(&[b"TYPE".to_vec(), key.clone()])?;
+        Ok(match word.to_ascii_uppercase().as_slice() {
+            // SORT unpacks the host's sorted sets.
+            b"ENCODING" if self.family == Family::Sorting => kind == Resp::Simple(b"zset".to_vec()),
+            b"ENCODING" | b"REFCOUNT" => {
+                [&b"string"[..], b"set"].contains(&flat(&kind).concat().as_slice())
+            }
+            b"IDLETIME" => kind != Resp::Simple(b"none".to_vec()),
+            _ => false,
+        })
+    }
+
+    /// Whether the order of what SORT finds is left to chance.
+    fn is_unordered(&mut self, argv: &Argv) -> Result<bool> {
+        let has = |word: &str| {
+            argv.iter()
+                .any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let by = argv.iter().position(|arg| arg.eq_ignore_ascii_case(b"BY"));
+        let Some(pattern) = by.and_then(|at| argv.get(at + 1)) else {
+            return Ok(false);
+        };
+        let kind = self.client.command(&[b"TYPE".to_vec(), argv[1].clone()])?;
+        Ok(if pattern.contains(&b'*') {
+            // Equal weights: the host sorts what its own order was, and a part of it in another way.
+            has("ALPHA") && (has("LIMIT") || kind != Resp::Simple(b"list".to_vec()))
+        } else {
+            kind == Resp::Simple(b"set".to_vec()) && !has("STORE")
+        })
+    }
+
+    /// Once the host has loaded all from disk, encodings depend on nothing but values and settings.
+    fn compare_encodings(&mut self) -> Result<()> {
+        self.server.words("DEBUG RELOAD")?;
+        for ((db, key), _) in self.compare_contents("after DEBUG RELOAD")? {
+            self.client.command(&["SELECT", &db.to_string()])?;
+            let kind = self.client.command(&[b"TYPE".to_vec(), key.clone()])?;
+            if ![&b"string"[..], b"set"].contains(&flat(&kind).concat().as_slice()) {
+                continue;
+            }
+            let (host, ours) = (self.encoding("", &key)?, self.encoding("PERSIST.", &key)?);
+            if host != ours {
+                let key = key.escape_ascii();
+                return Err(Error::new(format!("{key} is {ours}, in the host {host}")));
+            }
+        }
+        Ok(())
     }
 
     /// Runs one command, and collects the events it makes.
@@ -311,10 +383,15 @@ impl Differential {
         host: Vec<Resp>,
         ours: Vec<Resp>,
     ) -> Result<()> {
+        let listed = matches!(name, "HGETALL" | "HKEYS" | "HVALS")
+            && way != Way::Script3
+            && argv.len() > 1
+            && self.encoding("", &argv[1])? == Resp::Bulk(b"listpack".to_vec());
+        let rule = if listed { "" } else { name };
         let (mut host_times, mut our_times) = (Vec::new(), Vec::new());
         let clean = |replies: Vec<Resp>, times: &mut Vec<i64>| {
             let replies = replies.into_iter().map(|reply| {
-                let (reply, mut its) = times::take(name, normal(name, way, reply));
+                let (reply, mut its) = times::take(name, normal(rule, way, reply));
                 times.append(&mut its);
                 reply
             });
@@ -505,6 +582,7 @@ impl Differential {
 
     /// What is durable comes back from each kind of file, exactly.
     pub fn persistence(&mut self) -> Result<()> {
+        self.compare_encodings()?;
         let mut before = self.compare_contents("at the end")?;
         if before.is_empty() {
             return Err(Error::new("nothing is left to save"));
@@ -601,6 +679,14 @@ fn durable(argv: &Argv) -> Argv {
     argv
 }
 
+/// SORT of 7.0 takes an overflow that an earlier command met, and left noted in C's `errno`, for its own.
+fn is_stale(replies: &[Resp]) -> bool {
+    replies.iter().any(|reply| {
+        let text = reply.encode();
+        text.windows(12).any(|part| part == b"into double\r")
+    })
+}
+
 fn name_of(argv: &Argv) -> String {
     String::from_utf8_lossy(&argv[0]).to_ascii_uppercase()
 }
@@ -636,8 +722,9 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
     match reply {
         // A command's name in an error is the name it was called by.
         Resp::Error(text) => {
-            let text = String::from_utf8_lossy(&text).replace("'persist.", "'");
-            let text = text.replace("Try PERSIST.", "Try ");
+            let text = String::from_utf8_lossy(&text)
+                .replace("'persist.", "'")
+                .replace("Try PERSIST.", "Try ");
             Resp::Error(text.into_bytes())
         }
         reply => match name {
@@ -648,6 +735,8 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             "HGETALL" => sorted(reply, 2),
             // So is the name that help begins with.
             "XGROUP" | "XINFO" => called_by(reply),
+            // The host's ALPHA doesn't look beyond a NUL.
+            "SORT" | "SORT_RO" if reply.encode().contains(&0) => sorted(reply, 1),
             // Lua's tables have none either.
             _ if way == Way::Script3 => match reply {
                 reply @ (Resp::Map(_) | Resp::Set(_)) => sorted(reply, 1),

@@ -8,8 +8,10 @@ mod differential;
 mod times;
 mod together;
 
-use argv::Family;
+use argv::{Family, Maker};
 use differential::Differential;
+use persist_tools::raw::Resp;
+use persist_tools::server::Server;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
@@ -23,6 +25,38 @@ fn differ(family: Family) {
     }
     if let Err(error) = run.persistence() {
         panic!("{error}\n{}", run.server.log_tail(20));
+    }
+}
+
+/// With every key routed, no command finds a way into the host's own keyspace.
+fn routed(family: Family) {
+    let server = Server::builder()
+        .with_module()
+        .config("persist.route", "*")
+        .start()
+        .unwrap();
+    let mut client = server.raw().unwrap();
+    let mut maker = Maker::new(family, number("SEED", 1));
+    for _ in 0..number("COMMANDS", 1_000).min(20_000) {
+        let argv = maker.next();
+        client.command(&argv).unwrap();
+        let keyspace = client.words("INFO keyspace").unwrap().text().unwrap();
+        assert!(!keyspace.contains("db"), "{argv:?}: {keyspace}");
+    }
+    assert_eq!(client.words("DBSIZE").unwrap(), Resp::Int(0));
+}
+
+#[test]
+fn routed_commands_leave_the_host_alone() {
+    for family in [
+        Family::Strings,
+        Family::Keys,
+        Family::Lists,
+        Family::Hashes,
+        Family::Sets,
+        Family::SortedSets,
+    ] {
+        routed(family);
     }
 }
 
@@ -59,4 +93,14 @@ fn streams() {
 #[test]
 fn sorted_sets() {
     differ(Family::SortedSets);
+}
+
+#[test]
+fn bitmaps() {
+    differ(Family::Bitmaps);
+}
+
+#[test]
+fn sorting() {
+    differ(Family::Sorting);
 }

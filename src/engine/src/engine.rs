@@ -21,6 +21,7 @@ use crate::persist::Persist;
 use crate::persist::executor::Executor;
 use crate::persist::start::Beginning;
 use crate::settings::Settings;
+use crate::watch::Watched;
 
 /// Due keys that one step of the active expiry takes, at most.
 const EXPIRE_STEP: usize = 64;
@@ -72,6 +73,7 @@ pub struct Engine {
     clock: Arc<dyn Clock + Send + Sync>,
     rng: Box<dyn Random>,
     memory: fn() -> usize,
+    watched: Watched,
     /// How far the child of a save or rewrite has come, 0 to 1.
     child_progress: f64,
 }
@@ -108,7 +110,7 @@ impl Outcome for Doings<'_> {
 /// Whether every effect of this command touches one key only.
 fn is_single_key(spec: &Spec) -> bool {
     // XREADGROUP reads several keys, but logs each by itself.
-    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. } | Find::Behind(_)))
+    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. } | Find::HalfBehind(_)))
 }
 
 impl Engine {
@@ -155,6 +157,7 @@ impl Engine {
             clock,
             rng,
             memory,
+            watched: Watched::default(),
             child_progress: 0.0,
         };
         engine.reap_after_load(host);
@@ -190,27 +193,68 @@ impl Engine {
                 .db_mut(db)
                 .take_due(now, EXPIRE_STEP, &mut |entry| due.push(entry));
             found |= due.len() == EXPIRE_STEP;
-            let mut out = Doings {
-                host,
-                persist: &mut self.persist,
-                atomic: false,
-                single_key: true,
-            };
-            let mut ks = Keys {
-                space: &mut self.space,
-                db,
-                out: &mut out,
-                rng: &mut *self.rng,
-                limits: &self.limits,
-                clock: Some(&*self.clock),
-                now: Some(now),
-                written_ms: 0,
-            };
-            for entry in due {
-                ks.expired(entry);
-            }
+            self.outside_commands(host, db, now, |ks| {
+                for entry in due {
+                    ks.expired(entry);
+                }
+            });
         }
         found
+    }
+
+    /// Works with a database without a command's being the reason.
+    fn outside_commands<R>(
+        &mut self,
+        host: &mut dyn Host,
+        db: u32,
+        now: u64,
+        work: impl FnOnce(&mut Keys<'_>) -> R,
+    ) -> R {
+        let mut out = Doings {
+            host,
+            persist: &mut self.persist,
+            atomic: false,
+            single_key: true,
+        };
+        work(&mut Keys {
+            space: &mut self.space,
+            db,
+            out: &mut out,
+            rng: &mut *self.rng,
+            limits: &self.limits,
+            clock: Some(&*self.clock),
+            now: Some(now),
+            written_ms: 0,
+        })
+    }
+
+    /// Somebody is about to WATCH `keys`, in a database that isn't known
+    /// here. Those that are due end now, not as a change that is watched for.
+    pub fn watch(&mut self, host: &mut dyn Host, keys: &[&[u8]]) {
+        let now = self.clock.now_ms();
+        let dbs = self.space.databases().count() as u32;
+        for db in 0..dbs {
+            if self.space.db(db).is_none_or(|t| t.min_expiry() == u64::MAX) {
+                continue;
+            }
+            for key in keys {
+                let expiry = self.outside_commands(host, db, now, |ks| ks.get(key)?.expiry());
+                if let Some(at) = expiry {
+                    self.watched.add(db, key, at);
+                }
+            }
+        }
+    }
+
+    /// Ends watched keys that are due; to be called before an EXEC.
+    pub fn reap_watched(&mut self, host: &mut dyn Host) {
+        if self.watched.is_empty() {
+            return;
+        }
+        let now = self.clock.now_ms();
+        while let Some((db, key)) = self.watched.pop_due(now) {
+            self.outside_commands(host, db, now, |ks| ks.exists(&key));
+        }
     }
 
     /// Runs one data command; `args` holds its name first.
@@ -277,6 +321,7 @@ impl Engine {
     /// transaction or script.
     pub fn tick(&mut self, host: &mut dyn Host) {
         let begun = self.clock.monotonic_us();
+        self.reap_watched(host);
         while self.expire_step(host) && self.clock.monotonic_us() - begun < EXPIRE_BUDGET_US {}
         self.persist.tick(host, &self.space);
     }

@@ -14,9 +14,11 @@ pub mod keyspace;
 pub mod command;
 pub mod format;
 pub mod host;
+pub mod route;
 pub mod settings;
 
 pub mod persist;
+mod watch;
 
 pub mod engine;
 

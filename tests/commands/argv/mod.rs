@@ -1,10 +1,12 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
+mod bitmaps;
 mod hashes;
 mod keys;
 mod lists;
 mod sets;
 mod sorted_sets;
+mod sorting;
 mod streams;
 mod strings;
 
@@ -23,6 +25,8 @@ pub enum Family {
     Sets,
     SortedSets,
     Streams,
+    Bitmaps,
+    Sorting,
 }
 
 const INTEGERS: &[&str] = &[
@@ -143,6 +147,8 @@ impl Maker {
                 Family::Sets => self.set(),
                 Family::SortedSets => self.sorted_set(),
                 Family::Streams => self.stream(),
+                Family::Bitmaps => self.bitmap(),
+                Family::Sorting => self.sorting(),
             },
         };
         if self.chance(3) {
@@ -292,10 +298,16 @@ impl Maker {
 
     fn removal(&mut self) -> Argv {
         let (a, b) = (self.key(), self.key());
-        match self.rng.below(4) {
+        match self.rng.below(5) {
             0 => Self::command("DEL", [a]),
             1 => Self::command("UNLINK", [a, b]),
             2 => Self::command("PERSIST", [a]),
+            3 => {
+                let word = self.pick(&[
+                    "ENCODING", "ENCODING", "encoding", "REFCOUNT", "FREQ", "IDLETIME",
+                ]);
+                Self::command("OBJECT", [word.into(), a])
+            }
             _ => Self::command("TYPE", [a]),
         }
     }

@@ -5,7 +5,8 @@ use super::{Argv, Maker};
 impl Maker {
     pub(super) fn string(&mut self) -> Argv {
         let key = self.key();
-        match self.rng.below(26) {
+        match self.rng.below(27) {
+            26 => self.common_subsequence(),
             0..4 => {
                 let mut argv = Self::command("SET", [key, self.value()]);
                 for word in ["NX", "XX", "GET", "KEEPTTL", "get"] {
@@ -99,5 +100,17 @@ impl Maker {
             23 => Self::command("SET", [key, self.float()]),
             _ => Self::command("INCRBYFLOAT", [key, self.float()]),
         }
+    }
+
+    fn common_subsequence(&mut self) -> Argv {
+        let mut argv = Self::command("LCS", [self.key(), self.key()]);
+        for word in ["LEN", "IDX", "idx", "WITHMATCHLEN"] {
+            self.maybe(&mut argv, 30, word);
+        }
+        if self.chance(30) {
+            argv.push(b"MINMATCHLEN".to_vec());
+            argv.push(self.integer());
+        }
+        argv
     }
 }

@@ -5,6 +5,7 @@
 //! table and the example tests all derive from it.
 
 pub mod args;
+pub mod bitmap;
 pub mod element_scan;
 pub mod error;
 pub mod hash;
@@ -12,6 +13,7 @@ pub mod key;
 pub mod list;
 pub mod reply;
 pub mod set;
+pub mod sort;
 pub mod spec;
 pub mod stream;
 pub mod string;

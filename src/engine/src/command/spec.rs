@@ -1,5 +1,7 @@
 //! How a command is declared.
 
+use std::ffi::CStr;
+
 use super::{CommandError, Cx};
 
 /// A command's code. `args` holds the name first. Nothing may be changed or
@@ -63,6 +65,8 @@ pub enum Group {
     SortedSet,
     /// Streams.
     Stream,
+    /// Strings as rows of bits.
+    Bitmap,
 }
 
 impl Group {
@@ -76,6 +80,7 @@ impl Group {
             Group::Hash => "hash",
             Group::SortedSet => "sortedset",
             Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
         }
     }
 }
@@ -129,7 +134,9 @@ pub enum Find {
     Counted,
     /// Of what follows the first such word, at `first` or behind it, the
     /// first half.
-    Behind(&'static str),
+    HalfBehind(&'static CStr),
+    /// The key is what follows this word, which is looked for from `first` on.
+    Behind(&'static CStr),
 }
 
 impl KeySpec {
@@ -161,9 +168,27 @@ impl KeySpec {
     }
 
     /// Behind `word`, keys and as many other arguments.
-    pub const fn behind(word: &'static str, first: usize, access: KeyAccess) -> Self {
+    pub const fn half_behind(word: &'static CStr, from: usize, access: KeyAccess) -> Self {
+        KeySpec {
+            first: from,
+            find: Find::HalfBehind(word),
+            access,
+        }
+    }
+
+    /// The keys from `first` up to `last` further on.
+    pub const fn rest_to(first: usize, last: i32, access: KeyAccess) -> Self {
         KeySpec {
             first,
+            find: Find::Range { last, step: 1 },
+            access,
+        }
+    }
+
+    /// What follows `word`, which is looked for from argument `from` on.
+    pub const fn behind(word: &'static CStr, from: usize, access: KeyAccess) -> Self {
+        KeySpec {
+            first: from,
             find: Find::Behind(word),
             access,
         }
@@ -185,11 +210,21 @@ impl KeySpec {
                     .unwrap_or(0);
                 (self.first + 1, (self.first + 1).saturating_add(n), 1)
             }
-            Find::Behind(word) => {
+            Find::HalfBehind(word) => {
                 let mut words = args.iter().skip(self.first);
-                let at = words.position(|w| w.eq_ignore_ascii_case(word.as_bytes()));
+                let at = words.position(|w| w.eq_ignore_ascii_case(word.to_bytes()));
                 let from = at.map_or(args.len(), |at| self.first + at + 1);
                 (from, from + (args.len() - from) / 2, 1)
+            }
+            Find::Behind(word) => {
+                let from = args.get(self.first..).unwrap_or_default();
+                match from
+                    .iter()
+                    .position(|arg| arg.eq_ignore_ascii_case(word.to_bytes()))
+                {
+                    Some(at) => (self.first + at + 1, self.first + at + 2, 1),
+                    None => (0, 0, 1),
+                }
             }
         };
         args.get(from..to.min(args.len()))

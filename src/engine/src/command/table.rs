@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{hash, key, list, set, stream, string, zset};
+use super::{bitmap, hash, key, list, set, sort, stream, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -9,11 +9,14 @@ pub static COMMANDS: &[&[Spec]] = &[
     string::set::SPECS,
     string::number::SPECS,
     string::range::SPECS,
+    string::lcs::SPECS,
     key::SPECS,
     key::expire::SPECS,
     key::rename::SPECS,
     key::scan::SPECS,
     key::flush::SPECS,
+    key::object::SPECS,
+    sort::SPECS,
     hash::SPECS,
     set::SPECS,
     list::SPECS,
@@ -33,6 +36,10 @@ pub static COMMANDS: &[&[Spec]] = &[
     stream::pending::SPECS,
     stream::range::SPECS,
     stream::read::SPECS,
+    bitmap::bit::SPECS,
+    bitmap::count::SPECS,
+    bitmap::combine::SPECS,
+    bitmap::field::SPECS,
 ];
 
 /// Every command.

@@ -1,9 +1,13 @@
 //! Values, free of clients, clocks and disks.
 
+pub mod bits;
 pub mod chunks;
+pub mod encoding;
 pub mod entry;
 pub mod hash;
+pub mod lcs;
 pub mod list;
+pub mod memory;
 pub mod order;
 pub mod packed;
 pub mod set;

@@ -140,8 +140,12 @@ pub struct Limits {
     pub zset_max_listpack_entries: usize,
     /// Longest member of a packed sorted set, in bytes.
     pub zset_max_listpack_value: usize,
+    /// Most elements of a packed list.
+    pub list_max_listpack_entries: usize,
     /// Most bytes of a packed list.
     pub list_max_listpack_bytes: usize,
+    /// Most members of a set of integers that OBJECT ENCODING calls an intset.
+    pub set_max_intset_entries: usize,
     /// Longest string that shares its key's allocation, in bytes.
     pub string_max_small: usize,
     /// Most entries of a block of a stream, removed ones too; 0 is no limit.
@@ -155,13 +159,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            hash_max_listpack_entries: 128,
+            hash_max_listpack_entries: 512,
             hash_max_listpack_value: 64,
             set_max_listpack_entries: 128,
             set_max_listpack_value: 64,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
-            list_max_listpack_bytes: 2048,
+            list_max_listpack_entries: usize::MAX,
+            list_max_listpack_bytes: 8192,
+            set_max_intset_entries: 512,
             string_max_small: 16384,
             stream_node_max_entries: 100,
             stream_node_max_bytes: 4096,

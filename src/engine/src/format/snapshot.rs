@@ -66,7 +66,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::error::FormatError;
+use super::error::{FormatError, ReadError};
 use super::{HistoryId, error::excerpt};
 use crate::base::checksum::{Crc64, crc64};
 use crate::data::packed::{self, push_varint};
@@ -467,36 +467,6 @@ fn block_crc(head: &[u8; BLOCK_HEAD_LEN], stored: &[u8]) -> u64 {
     crc.update(&head[..40]);
     crc.update(stored);
     crc.finish()
-}
-
-/// Why a snapshot can't be read on.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The disk's.
-    Io(io::Error),
-    /// The bytes'.
-    Format(FormatError),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(e: io::Error) -> Self {
-        ReadError::Io(e)
-    }
-}
-
-impl From<FormatError> for ReadError {
-    fn from(e: FormatError) -> Self {
-        ReadError::Format(e)
-    }
-}
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ReadError::Io(e) => e.fmt(f),
-            ReadError::Format(e) => e.fmt(f),
-        }
-    }
 }
 
 /// Reads a snapshot from front to back, each block verified before it is

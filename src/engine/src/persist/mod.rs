@@ -239,6 +239,7 @@ impl Persist {
             Health::Broken { error, .. } => CommandError::Text(
                 format!("MISCONF Errors writing to the AOF file: {error}").into(),
             ),
+            Health::Ended => CommandError::text("ERR the server is shutting down"),
             Health::Ok => CommandError::text(
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
             ),

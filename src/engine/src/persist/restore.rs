@@ -11,7 +11,8 @@ use crate::data::table::Table;
 use crate::data::value::{Kind, Value};
 use crate::data::zset::SortedSet;
 use crate::format::FormatError;
-use crate::format::snapshot::{Block, Fragment, ReadError, Record, SnapshotReader, records};
+use crate::format::ReadError;
+use crate::format::snapshot::{Block, Fragment, Record, SnapshotReader, records};
 use crate::keyspace::{Keyspace, MAX_DATABASES};
 
 /// A large value some of whose fragments have been read.

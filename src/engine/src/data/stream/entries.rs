@@ -298,11 +298,20 @@ impl Entries {
         Some(())
     }
 
-    /// Roughly the bytes held on the heap.
-    pub fn heap_bytes(&self) -> usize {
+    /// Roughly the bytes held on the heap, reckoned from so many blocks (0 is
+    /// all).
+    pub fn heap_bytes(&self, samples: usize) -> usize {
         // Nodes of the map are about two thirds full.
         let per_block = (size_of::<StreamId>() + size_of::<Block>()) * 3 / 2;
-        self.blocks().map(Block::heap_bytes).sum::<usize>() + self.sealed.len() * per_block
+        let count = self.block_count();
+        let looked_at = if samples == 0 {
+            count
+        } else {
+            samples.min(count)
+        };
+        let blocks = self.blocks().take(looked_at).map(Block::heap_bytes);
+        let mean = blocks.sum::<usize>() as f64 / looked_at.max(1) as f64;
+        (mean * count as f64) as usize + self.sealed.len() * per_block
     }
 }
 
