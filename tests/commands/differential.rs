@@ -10,6 +10,7 @@ use persist_tools::server::{Server, wait_until};
 use persist_tools::{Error, Result};
 
 use crate::argv::{Argv, Family, Maker};
+use crate::times;
 
 /// The host's and the module's clocks are read at slightly different times, so a time that counts from now may differ.
 /// The times that commands are given lie at least 5,000 s apart.
@@ -43,8 +44,12 @@ pub struct Differential {
 
 impl Differential {
     pub fn new(family: Family, seed: u64) -> Result<Self> {
+        // Odd seeds fill many small blocks of streams.
+        let block = if seed % 2 == 1 { "7" } else { "100" };
         let server = Server::builder()
             .with_module()
+            .config("stream-node-max-entries", block)
+            .config("persist.stream-node-max-entries", block)
             .config("notify-keyspace-events", "KEA")
             .config("persist.auto-aof-rewrite-percentage", "0")
             .config("enable-debug-command", "yes")
@@ -130,6 +135,10 @@ impl Differential {
     fn make_equal(&mut self) -> Result<()> {
         (self.client, self.events) = connect(&self.server)?;
         self.client.words("PERSIST.FLUSHALL")?;
+        if self.family == Family::Streams {
+            // No commands make all that a stream can be.
+            self.client.words("FLUSHALL")?;
+        }
         let host = contents::read(self.server.port(), "", DATABASES)?;
         for ((db, name), key) in &host {
             self.client.command(&["SELECT", &db.to_string()])?;
@@ -157,6 +166,8 @@ impl Differential {
             "LPOS" if argv.iter().any(|arg| arg == b"-9223372036854775808") => return Ok(()),
             // What lies between two members is undefined unless all scores are equal.
             _ if by_lex(&name, argv) && self.scores_differ(&name, argv)? => return Ok(()),
+            // Where the clock chooses the id, the two keyspaces may get different ones.
+            "XADD" if argv.iter().any(|arg| arg == b"*") && !self.counts_on(argv)? => return Ok(()),
             "SORT" | "SORT_RO" if self.is_unordered(argv)? => return Ok(()),
             // What nobody tracks, shares or words alike.
             "OBJECT" if self.is_incomparable(argv)? => return Ok(()),
@@ -168,12 +179,17 @@ impl Differential {
             }
             _ => {}
         }
-        let simple = !matches!(
+        let waits = name.starts_with("XREAD") && argv.iter().any(|arg| arg == b"BLOCK");
+        let alone = matches!(
             name.as_str(),
             "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" | "DBSIZE" | "SWAPDB" | "RANDOMKEY" | "FLUSHDB"
+                // The host refuses bad subcommands before it queues or runs anything.
+                | "XGROUP" | "XINFO"
         );
+        // In a script BLOCK is an error, in a transaction nothing waits.
+        let simple = !(alone || waits);
         let way = match self.maker.below(100) {
-            0..5 if simple => Way::Transaction,
+            0..5 if !alone => Way::Transaction,
             5..9 if simple => Way::Script,
             9..13 if simple => Way::Script3,
             _ => Way::Plain,
@@ -190,6 +206,23 @@ impl Differential {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the next id of a stream comes from its last one.
+    fn counts_on(&mut self, argv: &Argv) -> Result<bool> {
+        let key = argv.get(1).cloned().unwrap_or_default();
+        let reply = self
+            .client
+            .command(&[b"XINFO".to_vec(), b"STREAM".to_vec(), key])?;
+        let facts = flat(&reply);
+        let at = facts.iter().position(|fact| fact == b"last-generated-id");
+        let last = at.and_then(|at| facts.get(at + 1)).cloned();
+        let ms = last.and_then(|id| {
+            let id = String::from_utf8(id).ok()?;
+            id.split('-').next()?.parse::<u64>().ok()
+        });
+        let wrong_type = matches!(&reply, Resp::Error(text) if text.starts_with(b"WRONGTYPE"));
+        Ok(wrong_type || ms.is_some_and(|ms| ms > 4_000_000_000_000))
     }
 
     fn scores_differ(&mut self, name: &str, argv: &Argv) -> Result<bool> {
@@ -354,15 +387,18 @@ impl Differential {
             && way != Way::Script3
             && argv.len() > 1
             && self.encoding("", &argv[1])? == Resp::Bulk(b"listpack".to_vec());
-        let same = |r| {
-            if listed {
-                normal("", way, r)
-            } else {
-                normal(name, way, r)
-            }
+        let rule = if listed { "" } else { name };
+        let (mut host_times, mut our_times) = (Vec::new(), Vec::new());
+        let clean = |replies: Vec<Resp>, times: &mut Vec<i64>| {
+            let replies = replies.into_iter().map(|reply| {
+                let (reply, mut its) = times::take(name, normal(rule, way, reply));
+                times.append(&mut its);
+                reply
+            });
+            Resp::Array(replies.collect())
         };
-        let h = Resp::Array(host.into_iter().map(same).collect());
-        let o = Resp::Array(ours.into_iter().map(same).collect());
+        let h = clean(host, &mut host_times);
+        let o = clean(ours, &mut our_times);
         let unlike = |why: &str| {
             Err(Error::new(format!(
                 "{way:?}{}{why}\nhost {}\nours {}",
@@ -371,6 +407,9 @@ impl Differential {
                 clip(&o)
             )))
         };
+        if !times::near(&host_times, &our_times, CLOCK_SLACK_MS) {
+            return unlike("other times");
+        }
         let only = match (&h, &o) {
             (Resp::Array(h), Resp::Array(o)) => match (&h[..], &o[..]) {
                 ([h], [o]) if !h.is_error() && !o.is_error() => Some((h.clone(), o.clone())),
@@ -694,6 +733,8 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
                 sorted(reply, 1)
             }
             "HGETALL" => sorted(reply, 2),
+            // So is the name that help begins with.
+            "XGROUP" | "XINFO" => called_by(reply),
             // The host's ALPHA doesn't look beyond a NUL.
             "SORT" | "SORT_RO" if reply.encode().contains(&0) => sorted(reply, 1),
             // Lua's tables have none either.
@@ -704,6 +745,18 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             _ => reply,
         },
     }
+}
+
+fn called_by(reply: Resp) -> Resp {
+    let Resp::Array(mut items) = reply else {
+        return reply;
+    };
+    if let Some(Resp::Simple(text)) = items.first_mut()
+        && let Some(rest) = text.strip_prefix(b"PERSIST.")
+    {
+        *text = rest.to_vec();
+    }
+    Resp::Array(items)
 }
 
 fn sorted(reply: Resp, group: usize) -> Resp {

@@ -5,6 +5,7 @@
 
 mod argv;
 mod differential;
+mod times;
 mod together;
 
 use argv::{Family, Maker};
@@ -82,6 +83,11 @@ fn hashes() {
 #[test]
 fn sets() {
     differ(Family::Sets);
+}
+
+#[test]
+fn streams() {
+    differ(Family::Streams);
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn remove_stand_ins(
 fn numbers(key: &[u8], stream: &Stream, emit: Emit<'_>) -> io::Result<()> {
     let entries = &stream.entries;
     let (last, deleted) = (entries.last_id, entries.max_deleted);
-    let added = (entries.added as i64).max(0).to_string();
+    let added = entries.added.to_string();
     // XSETID takes no last id below the greatest deleted, but by itself.
     emit(&[
         b"XSETID",

@@ -406,8 +406,7 @@ fn give_again(
         match (entries.get(*id), group.pending().get(id)) {
             (Some(item), Some(pending)) => {
                 put_item(reply, &item);
-                let deliveries = pending.deliveries.saturating_add(1);
-                changes.given.push((*id, deliveries));
+                changes.given.push((*id, pending.once_more()));
             }
             _ => {
                 reply.array(2);

@@ -10,6 +10,9 @@ use super::id::StreamId;
 /// elsewhere.
 const FEW: usize = 8;
 
+/// Counting ends here: XSETID, which tells a count in the log, takes no more.
+pub const MOST_ADDED: u64 = i64::MAX as u64;
+
 /// The entries of a stream and what is remembered of those that went.
 #[derive(Debug, Clone, Default)]
 pub struct Entries {
@@ -23,7 +26,8 @@ pub struct Entries {
     pub last_id: StreamId,
     /// The greatest id that XDEL removed; [`StreamId::MIN`] if none.
     pub max_deleted: StreamId,
-    /// How many entries were ever added.
+    /// How many entries were ever added, or what XSETID said; at most
+    /// [`MOST_ADDED`].
     pub added: u64,
 }
 
@@ -137,7 +141,7 @@ impl Entries {
             }
         }
         self.len += 1;
-        self.added = self.added.wrapping_add(1);
+        self.added = self.added.saturating_add(1).min(MOST_ADDED);
         self.last_id = id;
     }
 
@@ -294,11 +298,20 @@ impl Entries {
         Some(())
     }
 
-    /// Roughly the bytes held on the heap.
-    pub fn heap_bytes(&self) -> usize {
+    /// Roughly the bytes held on the heap, reckoned from so many blocks (0 is
+    /// all).
+    pub fn heap_bytes(&self, samples: usize) -> usize {
         // Nodes of the map are about two thirds full.
         let per_block = (size_of::<StreamId>() + size_of::<Block>()) * 3 / 2;
-        self.blocks().map(Block::heap_bytes).sum::<usize>() + self.sealed.len() * per_block
+        let count = self.block_count();
+        let looked_at = if samples == 0 {
+            count
+        } else {
+            samples.min(count)
+        };
+        let blocks = self.blocks().take(looked_at).map(Block::heap_bytes);
+        let mean = blocks.sum::<usize>() as f64 / looked_at.max(1) as f64;
+        (mean * count as f64) as usize + self.sealed.len() * per_block
     }
 }
 

@@ -17,6 +17,7 @@
 
 use super::Stream;
 use super::block::{self, Block};
+use super::entries::MOST_ADDED;
 use super::group::Group;
 use super::id::StreamId;
 use crate::data::packed::{push_element, push_varint, read_element, read_varint};
@@ -135,7 +136,7 @@ impl Builder {
             let mut stream = Stream::default();
             stream.entries.last_id = piece.id()?;
             stream.entries.max_deleted = piece.id()?;
-            stream.entries.added = piece.number()?;
+            stream.entries.added = piece.number().filter(|n| *n <= MOST_ADDED)?;
             if self.stream.replace(stream).is_some() {
                 return None;
             }
@@ -175,7 +176,9 @@ impl Builder {
                     return None;
                 }
                 let name = self.consumer.as_deref()?;
-                group.assign(id, name, piece.number()?, piece.number()?);
+                let (at, count) = (piece.number()?, piece.number()?);
+                i64::try_from(at.max(count)).ok()?;
+                group.assign(id, name, at, count);
             }
             _ => return None,
         }

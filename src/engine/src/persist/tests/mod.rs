@@ -11,3 +11,4 @@ mod forged;
 mod model;
 mod recovery;
 mod stages;
+mod traffic;
