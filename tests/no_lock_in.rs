@@ -96,6 +96,7 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::SortedSets,
         Family::Bitmaps,
         Family::Sorting,
+        Family::HyperLogLogs,
     ];
     words(client, &["SELECT 1"]);
     for family in families {

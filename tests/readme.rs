@@ -63,6 +63,7 @@ fn title(group: Group) -> &'static str {
         Group::Hash => "Hashes",
         Group::SortedSet => "Sorted sets",
         Group::Bitmap => "Bitmaps",
+        Group::HyperLogLog => "HyperLogLogs",
     }
 }
 

@@ -132,6 +132,7 @@ fn class_of(class: EventClass) -> c_int {
         EventClass::Hash => raw::REDISMODULE_NOTIFY_HASH,
         EventClass::Zset => raw::REDISMODULE_NOTIFY_ZSET,
         EventClass::Expired => raw::REDISMODULE_NOTIFY_EXPIRED,
+        EventClass::Silent => 0,
     }) as c_int
 }
 

@@ -170,7 +170,15 @@ impl Differential {
         }
         let simple = !matches!(
             name.as_str(),
-            "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" | "DBSIZE" | "SWAPDB" | "RANDOMKEY" | "FLUSHDB"
+            "SCAN"
+                | "HSCAN"
+                | "SSCAN"
+                | "ZSCAN"
+                | "DBSIZE"
+                | "SWAPDB"
+                | "RANDOMKEY"
+                | "FLUSHDB"
+                | "OBJECT"
         );
         let way = match self.maker.below(100) {
             0..5 if simple => Way::Transaction,

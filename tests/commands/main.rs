@@ -64,3 +64,8 @@ fn bitmaps() {
 fn sorting() {
     differ(Family::Sorting);
 }
+
+#[test]
+fn hyperloglogs() {
+    differ(Family::HyperLogLogs);
+}

@@ -126,6 +126,7 @@ fn limits_of(settings: &Settings, databases: u32) -> Limits {
         set_max_intset_entries: size(settings.set_max_intset_entries),
         zset_max_listpack_entries: size(settings.zset_max_listpack_entries),
         zset_max_listpack_value: size(settings.zset_max_listpack_value),
+        hll_sparse_max_bytes: size(settings.hll_sparse_max_bytes),
         databases,
         ..Limits::default()
     }
@@ -246,6 +247,7 @@ impl Engine {
             self.persist.may_write()?;
             self.has_room(spec)?;
         }
+        let may_cache = spec.flags.has(Flags::CACHES) && self.persist.may_write().is_ok();
         let mut out = Doings {
             host,
             persist: &mut self.persist,
@@ -261,8 +263,14 @@ impl Engine {
             clock: Some(&*self.clock),
             now: None,
         };
-        let result = command::execute(&mut Cx { ks, reply, spec }, args);
-        if write && !call.atomic {
+        let mut cx = Cx {
+            ks,
+            reply,
+            spec,
+            may_cache,
+        };
+        let result = command::execute(&mut cx, args);
+        if spec.may_log() && !call.atomic {
             self.persist.unit_done(host);
         }
         result

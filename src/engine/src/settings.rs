@@ -249,6 +249,14 @@ pub static SETTINGS: &[Setting] = &[
         false,
         "Longest member of a packed sorted set, in bytes.",
     ),
+    number(
+        "hll-sparse-max-bytes",
+        3000,
+        0,
+        i64::MAX,
+        true,
+        "Longest HyperLogLog in the sparse form.",
+    ),
 ];
 
 /// The settings in force.
@@ -278,6 +286,7 @@ pub struct Settings {
     pub set_max_intset_entries: i64,
     pub zset_max_listpack_entries: i64,
     pub zset_max_listpack_value: i64,
+    pub hll_sparse_max_bytes: i64,
 }
 
 impl Default for Settings {
@@ -306,6 +315,7 @@ impl Default for Settings {
             set_max_intset_entries: 512,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
+            hll_sparse_max_bytes: 3000,
         }
     }
 }
@@ -443,6 +453,7 @@ impl Settings {
             "set-max-intset-entries" => &mut self.set_max_intset_entries,
             "zset-max-listpack-entries" => &mut self.zset_max_listpack_entries,
             "zset-max-listpack-value" => &mut self.zset_max_listpack_value,
+            "hll-sparse-max-bytes" => &mut self.hll_sparse_max_bytes,
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
         } = value;
         Ok(())
@@ -478,6 +489,7 @@ impl Settings {
             "set-max-intset-entries" => SettingValue::Number(self.set_max_intset_entries),
             "zset-max-listpack-entries" => SettingValue::Number(self.zset_max_listpack_entries),
             "zset-max-listpack-value" => SettingValue::Number(self.zset_max_listpack_value),
+            "hll-sparse-max-bytes" => SettingValue::Number(self.hll_sparse_max_bytes),
             _ => return None,
         })
     }

@@ -1,6 +1,7 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
 mod bitmaps;
+mod hyperloglogs;
 mod sorting;
 
 use persist_tools::generate::Rng;
@@ -19,6 +20,7 @@ pub enum Family {
     SortedSets,
     Bitmaps,
     Sorting,
+    HyperLogLogs,
 }
 
 const INTEGERS: &[&str] = &[
@@ -144,6 +146,7 @@ impl Maker {
                 Family::SortedSets => self.sorted_set(),
                 Family::Bitmaps => self.bitmap(),
                 Family::Sorting => self.sorting(),
+                Family::HyperLogLogs => self.hyperloglog(),
             },
         };
         if self.chance(3) {

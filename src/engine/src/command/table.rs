@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{bitmap, hash, key, list, set, sort, string, zset};
+use super::{bitmap, hash, hll, key, list, set, sort, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -32,6 +32,7 @@ pub static COMMANDS: &[&[Spec]] = &[
     bitmap::count::SPECS,
     bitmap::combine::SPECS,
     bitmap::field::SPECS,
+    hll::SPECS,
 ];
 
 /// Every command.

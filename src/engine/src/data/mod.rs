@@ -5,6 +5,7 @@ pub mod chunks;
 pub mod encoding;
 pub mod entry;
 pub mod hash;
+pub mod hll;
 pub mod lcs;
 pub mod list;
 pub mod memory;

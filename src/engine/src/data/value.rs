@@ -123,6 +123,8 @@ pub struct Limits {
     pub set_max_intset_entries: usize,
     /// Longest string that shares its key's allocation, in bytes.
     pub string_max_small: usize,
+    /// Longest sparse HyperLogLog, in bytes.
+    pub hll_sparse_max_bytes: usize,
     /// How many databases clients may use.
     pub databases: u32,
 }
@@ -140,6 +142,7 @@ impl Default for Limits {
             list_max_listpack_bytes: 8192,
             set_max_intset_entries: 512,
             string_max_small: 16384,
+            hll_sparse_max_bytes: 3000,
             databases: 16,
         }
     }

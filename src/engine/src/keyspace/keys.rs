@@ -29,6 +29,8 @@ pub enum EventClass {
     Zset,
     /// `x`: a key ended.
     Expired,
+    /// None: watchers hear of the change, subscribers don't.
+    Silent,
 }
 
 /// What left the keyspace and may be large.
