@@ -97,6 +97,7 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::Bitmaps,
         Family::Sorting,
         Family::HyperLogLogs,
+        Family::Places,
     ];
     words(client, &["SELECT 1"]);
     for family in families {

@@ -64,6 +64,7 @@ fn title(group: Group) -> &'static str {
         Group::SortedSet => "Sorted sets",
         Group::Bitmap => "Bitmaps",
         Group::HyperLogLog => "HyperLogLogs",
+        Group::Geo => "Places",
     }
 }
 

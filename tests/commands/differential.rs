@@ -693,7 +693,9 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
         Resp::Error(text) => {
             let text = String::from_utf8_lossy(&text)
                 .replace("'persist.", "'")
-                .replace("Try PERSIST.", "Try ");
+                .replace("Try PERSIST.", "Try ")
+                .replace("specified for PERSIST.", "specified for ")
+                .replace("specified for persist.", "specified for ");
             Resp::Error(text.into_bytes())
         }
         reply => match name {
@@ -702,6 +704,8 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
                 sorted(reply, 1)
             }
             "HGETALL" => sorted(reply, 2),
+            // In RESP3 the host prints coordinates to more digits than modules can.
+            _ if name.starts_with("GEO") => rounded(reply),
             // The host's ALPHA doesn't look beyond a NUL.
             "SORT" | "SORT_RO" if reply.encode().contains(&0) => sorted(reply, 1),
             // Lua's tables have none either.
@@ -711,6 +715,21 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             },
             _ => reply,
         },
+    }
+}
+
+fn rounded(reply: Resp) -> Resp {
+    match reply {
+        Resp::Double(text) => {
+            let text = String::from_utf8_lossy(&text);
+            Resp::Double(
+                text.parse::<f64>()
+                    .map_or(text.to_string(), |n| format!("{n:.12}"))
+                    .into(),
+            )
+        }
+        Resp::Array(items) => Resp::Array(items.into_iter().map(rounded).collect()),
+        other => other,
     }
 }
 

@@ -69,3 +69,8 @@ fn sorting() {
 fn hyperloglogs() {
     differ(Family::HyperLogLogs);
 }
+
+#[test]
+fn places() {
+    differ(Family::Places);
+}

@@ -1,6 +1,7 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
 mod bitmaps;
+mod geo;
 mod hyperloglogs;
 mod sorting;
 
@@ -21,6 +22,7 @@ pub enum Family {
     Bitmaps,
     Sorting,
     HyperLogLogs,
+    Places,
 }
 
 const INTEGERS: &[&str] = &[
@@ -147,6 +149,7 @@ impl Maker {
                 Family::Bitmaps => self.bitmap(),
                 Family::Sorting => self.sorting(),
                 Family::HyperLogLogs => self.hyperloglog(),
+                Family::Places => self.geo(),
             },
         };
         if self.chance(3) {

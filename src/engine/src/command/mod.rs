@@ -8,6 +8,7 @@ pub mod args;
 pub mod bitmap;
 pub mod element_scan;
 pub mod error;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod key;

@@ -70,6 +70,8 @@ pub enum Group {
     Bitmap,
     /// Estimates of how many different elements there are.
     HyperLogLog,
+    /// Places, in sorted sets.
+    Geo,
 }
 
 impl Group {
@@ -84,6 +86,7 @@ impl Group {
             Group::SortedSet => "sortedset",
             Group::Bitmap => "bitmap",
             Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
         }
     }
 }

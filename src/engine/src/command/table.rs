@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{bitmap, hash, hll, key, list, set, sort, string, zset};
+use super::{bitmap, geo, hash, hll, key, list, set, sort, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -33,6 +33,7 @@ pub static COMMANDS: &[&[Spec]] = &[
     bitmap::combine::SPECS,
     bitmap::field::SPECS,
     hll::SPECS,
+    geo::SPECS,
 ];
 
 /// Every command.

@@ -4,6 +4,7 @@ pub mod bits;
 pub mod chunks;
 pub mod encoding;
 pub mod entry;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod lcs;
