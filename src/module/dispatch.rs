@@ -126,7 +126,7 @@ fn execute<'a>(
     }
     let db = ctx.db();
     // Asking costs as much as a small command, and only writes need to know.
-    let write = spec.flags.has(Flags::WRITE);
+    let write = spec.may_log();
     let flags = if write { ctx.flags() } else { 0 };
     let call = Call {
         db,

@@ -134,6 +134,7 @@ fn class_of(class: EventClass) -> c_int {
         EventClass::Zset => raw::REDISMODULE_NOTIFY_ZSET,
         EventClass::Stream => raw::REDISMODULE_NOTIFY_STREAM,
         EventClass::Expired => raw::REDISMODULE_NOTIFY_EXPIRED,
+        EventClass::Silent => 0,
     }) as c_int
 }
 

@@ -104,3 +104,13 @@ fn bitmaps() {
 fn sorting() {
     differ(Family::Sorting);
 }
+
+#[test]
+fn hyperloglogs() {
+    differ(Family::HyperLogLogs);
+}
+
+#[test]
+fn places() {
+    differ(Family::Places);
+}

@@ -275,6 +275,7 @@ impl Engine {
             self.persist.may_write()?;
             self.has_room(spec)?;
         }
+        let may_cache = spec.flags.has(Flags::CACHES) && self.persist.may_write().is_ok();
         let mut out = Doings {
             host,
             persist: &mut self.persist,
@@ -291,8 +292,14 @@ impl Engine {
             now: None,
             written_ms: 0,
         };
-        let result = command::execute(&mut Cx { ks, reply, spec }, args);
-        if write && !call.atomic {
+        let mut cx = Cx {
+            ks,
+            reply,
+            spec,
+            may_cache,
+        };
+        let result = command::execute(&mut cx, args);
+        if spec.may_log() && !call.atomic {
             self.persist.unit_done(host);
         }
         result

@@ -8,7 +8,9 @@ pub mod args;
 pub mod bitmap;
 pub mod element_scan;
 pub mod error;
+pub mod geo;
 pub mod hash;
+pub mod hll;
 pub mod key;
 pub mod list;
 pub mod reply;
@@ -34,6 +36,9 @@ pub struct Cx<'a> {
     pub reply: &'a mut dyn Reply,
     /// The command that runs.
     pub spec: &'static Spec,
+    /// Whether a command that only looks may keep what it found out in the
+    /// value, which is a logged change; see [`Flags::CACHES`].
+    pub may_cache: bool,
 }
 
 impl Cx<'_> {

@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{bitmap, hash, key, list, set, sort, stream, string, zset};
+use super::{bitmap, geo, hash, hll, key, list, set, sort, stream, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -40,6 +40,8 @@ pub static COMMANDS: &[&[Spec]] = &[
     bitmap::count::SPECS,
     bitmap::combine::SPECS,
     bitmap::field::SPECS,
+    hll::SPECS,
+    geo::SPECS,
 ];
 
 /// Every command.

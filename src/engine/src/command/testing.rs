@@ -124,6 +124,7 @@ impl Bench {
                 ks,
                 reply: &mut recorder,
                 spec,
+                may_cache: true,
             },
             args,
         ) {

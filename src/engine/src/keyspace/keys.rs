@@ -31,6 +31,8 @@ pub enum EventClass {
     Stream,
     /// `x`: a key ended.
     Expired,
+    /// None: watchers hear of the change, subscribers don't.
+    Silent,
 }
 
 /// What left the keyspace and may be large.

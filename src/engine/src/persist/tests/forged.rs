@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::{Commands, any_settings, content, first_seed, rounds};
+use super::driver::{any_settings, content, first_seed, rounds};
+use super::traffic::Commands;
 use crate::base::checksum::crc64;
 use crate::base::random::{Random, SeededRandom};
 use crate::format::group::{GROUP_HEADER_LEN, GroupHeader, GroupScanner, ScanStart};
