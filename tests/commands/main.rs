@@ -6,6 +6,7 @@
 mod argv;
 mod differential;
 mod together;
+mod waiting;
 
 use argv::{Family, Maker};
 use differential::Differential;

@@ -15,6 +15,8 @@ pub mod set;
 pub mod spec;
 pub mod string;
 pub mod table;
+pub mod tape;
+pub mod wait;
 pub mod zset;
 
 pub use error::CommandError;
@@ -31,6 +33,8 @@ pub struct Cx<'a> {
     pub reply: &'a mut dyn Reply,
     /// The command that runs.
     pub spec: &'static Spec,
+    /// For a blocking command of a client that can wait.
+    pub waiter: Option<&'a mut wait::Waiter>,
 }
 
 impl Cx<'_> {

@@ -22,6 +22,11 @@ impl Flags {
     /// Can block the server or lose much at one word (ACL @dangerous).
     pub const DANGEROUS: Flags = Flags(16);
 
+    /// May wait until a key holds something.
+    pub const BLOCKING: Flags = Flags(32);
+    /// Not from scripts.
+    pub const NOSCRIPT: Flags = Flags(64);
+
     /// Both.
     pub const fn or(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -45,6 +50,10 @@ pub const WMF: Flags = WM.or(Flags::FAST);
 pub const R: Flags = Flags::READONLY;
 /// `READONLY FAST`
 pub const RF: Flags = Flags::READONLY.or(Flags::FAST);
+/// `BLOCKING`
+pub const BLOCKING: Flags = Flags::BLOCKING;
+/// `NOSCRIPT`
+pub const NOSCRIPT: Flags = Flags::NOSCRIPT;
 
 /// Which data a command is about; also its ACL category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -123,6 +123,7 @@ impl Bench {
                 ks,
                 reply: &mut recorder,
                 spec,
+                waiter: None,
             },
             args,
         ) {

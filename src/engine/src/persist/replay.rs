@@ -100,6 +100,7 @@ impl<'a> Replay<'a> {
                 ks,
                 reply: &mut NoReply,
                 spec,
+                waiter: None,
             };
             if let Err(e) = command::execute(&mut cx, &argv) {
                 return Err(FormatError::new(
