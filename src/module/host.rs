@@ -77,6 +77,11 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// The context for work that no client asked for.
+    pub fn detached_ctx(&self) -> Ctx<'static> {
+        self.side.detached
+    }
+
     /// A client's reply waits for the fsync of this pass.
     pub fn note_writer(&mut self, id: u64) {
         if self.side.writers.last() != Some(&id) {
@@ -182,9 +187,6 @@ impl Host for Link<'_> {
             unsafe { ctx.signal_modified(name.as_ptr()) }
         }
     }
-
-    /// Nobody waits for durable keys yet.
-    fn key_ready(&mut self, _db: u32, _key: &[u8]) {}
 
     fn discard(&mut self, garbage: Garbage) {
         self.side.reaper.take(garbage);

@@ -11,6 +11,7 @@ use persist_tools::{Error, Result};
 
 use crate::argv::{Argv, Family, Maker};
 use crate::times;
+use crate::waiting;
 
 /// The host's and the module's clocks are read at slightly different times, so a time that counts from now may differ.
 /// The times that commands are given lie at least 5,000 s apart.
@@ -82,6 +83,7 @@ impl Differential {
                 self.client.words(protocol)?;
             }
             let argv = self.maker.next();
+            let argv = waiting::sometimes(&mut self.maker, argv);
             if let Err(error) = self.step(&argv) {
                 self.tell(number, &argv, &error.to_string())?;
             }
@@ -189,6 +191,7 @@ impl Differential {
         // In a script BLOCK is an error, in a transaction nothing waits.
         let simple = !(alone || waits);
         let way = match self.maker.below(100) {
+            _ if waiting::may_wait(&name) => Way::Transaction,
             0..5 if !alone => Way::Transaction,
             5..9 if simple => Way::Script,
             9..13 if simple => Way::Script3,

@@ -7,6 +7,7 @@ mod argv;
 mod differential;
 mod times;
 mod together;
+mod waiting;
 
 use argv::{Family, Maker};
 use differential::Differential;

@@ -20,6 +20,8 @@ pub mod spec;
 pub mod stream;
 pub mod string;
 pub mod table;
+pub mod tape;
+pub mod wait;
 pub mod zset;
 
 pub use error::CommandError;
@@ -39,6 +41,8 @@ pub struct Cx<'a> {
     /// Whether a command that only looks may keep what it found out in the
     /// value, which is a logged change; see [`Flags::CACHES`].
     pub may_cache: bool,
+    /// For a blocking command of a client that can wait.
+    pub waiter: Option<&'a mut wait::Waiter>,
 }
 
 impl Cx<'_> {

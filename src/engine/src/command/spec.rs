@@ -26,6 +26,10 @@ impl Flags {
 
     /// With `READONLY`: may keep what it found out in the value.
     pub const CACHES: Flags = Flags(32);
+    /// May wait until a key holds something.
+    pub const BLOCKING: Flags = Flags(64);
+    /// Not from scripts.
+    pub const NOSCRIPT: Flags = Flags(128);
 
     /// Both.
     pub const fn or(self, other: Flags) -> Flags {
@@ -50,6 +54,10 @@ pub const WMF: Flags = WM.or(Flags::FAST);
 pub const R: Flags = Flags::READONLY;
 /// `READONLY FAST`
 pub const RF: Flags = Flags::READONLY.or(Flags::FAST);
+/// `BLOCKING`
+pub const BLOCKING: Flags = Flags::BLOCKING;
+/// `NOSCRIPT`
+pub const NOSCRIPT: Flags = Flags::NOSCRIPT;
 
 /// Which data a command is about; also its ACL category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -125,6 +125,7 @@ impl Bench {
                 reply: &mut recorder,
                 spec,
                 may_cache: true,
+                waiter: None,
             },
             args,
         ) {

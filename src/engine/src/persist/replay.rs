@@ -102,6 +102,7 @@ impl<'a> Replay<'a> {
                 reply: &mut NoReply,
                 spec,
                 may_cache: true,
+                waiter: None,
             };
             if let Err(e) = command::execute(&mut cx, &argv) {
                 return Err(FormatError::new(

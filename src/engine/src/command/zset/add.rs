@@ -210,9 +210,6 @@ fn add(cx: &mut Cx<'_>, key: &[u8], options: Options, pairs: &[&[u8]]) -> Result
     if added + updated > 0 {
         cx.ks.changed(EventClass::Zset, "zadd", key);
     }
-    if added > 0 {
-        cx.ks.ready(key);
-    }
     cx.reply.int(if options.changed {
         added + updated
     } else {
@@ -256,9 +253,6 @@ fn increment(
     if let (Some(new), true) = (result, change != Change::Same) {
         log_one(cx, key, new, member);
         cx.ks.changed(EventClass::Zset, "zincr", key);
-        if change == Change::Added {
-            cx.ks.ready(key);
-        }
     }
     Ok(())
 }
