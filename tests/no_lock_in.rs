@@ -125,6 +125,8 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::Streams,
         Family::Bitmaps,
         Family::Sorting,
+        Family::HyperLogLogs,
+        Family::Places,
     ];
     words(client, &["SELECT 1"]);
     for family in families {

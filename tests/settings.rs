@@ -68,6 +68,12 @@ const CHANGEABLE: &[Row] = &[
     ("set-max-intset-entries", "512", ("50", "50"), NUMBERS),
     ("zset-max-listpack-entries", "128", ("50", "50"), NUMBERS),
     ("zset-max-listpack-value", "64", ("50", "50"), NUMBERS),
+    (
+        "hll-sparse-max-bytes",
+        "3000",
+        ("1kb", "1024"),
+        &["-1", "abc"],
+    ),
 ];
 
 const FIXED: &[Row] = &[

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use persist_engine::host::Level;
 use redis_module::raw;
 
+use crate::blocking;
 use crate::config;
 use crate::ffi::{Ctx, host};
 use crate::route;
@@ -95,6 +96,7 @@ extern "C" fn on_loop(
         return;
     }
     on_server(ctx, |ctx| {
+        blocking::end_of_pass();
         before_replies();
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {

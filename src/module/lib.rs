@@ -4,6 +4,7 @@
 
 mod admin;
 mod alloc;
+mod blocking;
 mod call;
 mod command;
 mod config;

@@ -11,6 +11,7 @@ use persist_tools::{Error, Result};
 
 use crate::argv::{Argv, Family, Maker};
 use crate::times;
+use crate::waiting;
 
 /// The host's and the module's clocks are read at slightly different times, so a time that counts from now may differ.
 /// The times that commands are given lie at least 5,000 s apart.
@@ -82,6 +83,7 @@ impl Differential {
                 self.client.words(protocol)?;
             }
             let argv = self.maker.next();
+            let argv = waiting::sometimes(&mut self.maker, argv);
             if let Err(error) = self.step(&argv) {
                 self.tell(number, &argv, &error.to_string())?;
             }
@@ -184,11 +186,12 @@ impl Differential {
             name.as_str(),
             "SCAN" | "HSCAN" | "SSCAN" | "ZSCAN" | "DBSIZE" | "SWAPDB" | "RANDOMKEY" | "FLUSHDB"
                 // The host refuses bad subcommands before it queues or runs anything.
-                | "XGROUP" | "XINFO"
+                | "XGROUP" | "XINFO" | "OBJECT"
         );
         // In a script BLOCK is an error, in a transaction nothing waits.
         let simple = !(alone || waits);
         let way = match self.maker.below(100) {
+            _ if waiting::may_wait(&name) => Way::Transaction,
             0..5 if !alone => Way::Transaction,
             5..9 if simple => Way::Script,
             9..13 if simple => Way::Script3,
@@ -724,7 +727,9 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
         Resp::Error(text) => {
             let text = String::from_utf8_lossy(&text)
                 .replace("'persist.", "'")
-                .replace("Try PERSIST.", "Try ");
+                .replace("Try PERSIST.", "Try ")
+                .replace("specified for PERSIST.", "specified for ")
+                .replace("specified for persist.", "specified for ");
             Resp::Error(text.into_bytes())
         }
         reply => match name {
@@ -735,6 +740,8 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             "HGETALL" => sorted(reply, 2),
             // So is the name that help begins with.
             "XGROUP" | "XINFO" => called_by(reply),
+            // In RESP3 the host prints coordinates to more digits than modules can.
+            _ if name.starts_with("GEO") => rounded(reply),
             // The host's ALPHA doesn't look beyond a NUL.
             "SORT" | "SORT_RO" if reply.encode().contains(&0) => sorted(reply, 1),
             // Lua's tables have none either.
@@ -757,6 +764,21 @@ fn called_by(reply: Resp) -> Resp {
         *text = rest.to_vec();
     }
     Resp::Array(items)
+}
+
+fn rounded(reply: Resp) -> Resp {
+    match reply {
+        Resp::Double(text) => {
+            let text = String::from_utf8_lossy(&text);
+            Resp::Double(
+                text.parse::<f64>()
+                    .map_or(text.to_string(), |n| format!("{n:.12}"))
+                    .into(),
+            )
+        }
+        Resp::Array(items) => Resp::Array(items.into_iter().map(rounded).collect()),
+        other => other,
+    }
 }
 
 fn sorted(reply: Resp, group: usize) -> Resp {

@@ -7,6 +7,7 @@ mod argv;
 mod differential;
 mod times;
 mod together;
+mod waiting;
 
 use argv::{Family, Maker};
 use differential::Differential;
@@ -103,4 +104,14 @@ fn bitmaps() {
 #[test]
 fn sorting() {
     differ(Family::Sorting);
+}
+
+#[test]
+fn hyperloglogs() {
+    differ(Family::HyperLogLogs);
+}
+
+#[test]
+fn places() {
+    differ(Family::Places);
 }

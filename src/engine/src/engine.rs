@@ -1,13 +1,19 @@
 //! The facade that the host adapter drives: open, execute, before_sleep,
 //! tick, child_done, info.
 
+mod serve;
+
+pub use serve::Served;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
 use crate::base::hash::Seed;
 use crate::base::random::Random;
+use crate::blocked::Blocked;
 use crate::command::spec::Find;
+use crate::command::wait::Waiter;
 use crate::command::{self, CommandError, Cx, Flags, Reply, Spec};
 use crate::data::entry::Entry;
 use crate::data::table::Table;
@@ -74,6 +80,7 @@ pub struct Engine {
     rng: Box<dyn Random>,
     memory: fn() -> usize,
     watched: Watched,
+    blocked: Blocked,
     /// How far the child of a save or rewrite has come, 0 to 1.
     child_progress: f64,
 }
@@ -81,6 +88,7 @@ pub struct Engine {
 /// Passes what a command did to the log and the host.
 struct Doings<'a> {
     host: &'a mut dyn Host,
+    blocked: &'a mut Blocked,
     persist: &'a mut Persist,
     atomic: bool,
     single_key: bool,
@@ -97,13 +105,14 @@ impl Outcome for Doings<'_> {
         self.host.key_event(db, class, event, key);
     }
     fn ready(&mut self, db: u32, key: &[u8]) {
-        self.host.key_ready(db, key);
+        self.blocked.key_ready(db, key);
     }
     fn discard(&mut self, garbage: Garbage) {
         self.host.discard(garbage);
     }
     fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
         self.host.replaced(db, before, after);
+        self.blocked.database_replaced(db, after);
     }
 }
 
@@ -158,6 +167,7 @@ impl Engine {
             rng,
             memory,
             watched: Watched::default(),
+            blocked: Blocked::default(),
             child_progress: 0.0,
         };
         engine.reap_after_load(host);
@@ -212,6 +222,7 @@ impl Engine {
     ) -> R {
         let mut out = Doings {
             host,
+            blocked: &mut self.blocked,
             persist: &mut self.persist,
             atomic: false,
             single_key: true,
@@ -270,13 +281,28 @@ impl Engine {
         call: Call,
         reply: &mut dyn Reply,
     ) -> Result<(), CommandError> {
-        let write = spec.flags.has(Flags::WRITE);
-        if write {
+        if spec.flags.has(Flags::WRITE) {
             self.persist.may_write()?;
             self.has_room(spec)?;
         }
+        self.run(host, spec, args, call, reply, None)
+    }
+
+    /// Runs a command that may run.
+    #[inline]
+    fn run(
+        &mut self,
+        host: &mut dyn Host,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        call: Call,
+        reply: &mut dyn Reply,
+        waiter: Option<&mut Waiter>,
+    ) -> Result<(), CommandError> {
+        let may_cache = spec.flags.has(Flags::CACHES) && self.persist.may_write().is_ok();
         let mut out = Doings {
             host,
+            blocked: &mut self.blocked,
             persist: &mut self.persist,
             atomic: call.atomic,
             single_key: is_single_key(spec),
@@ -291,8 +317,15 @@ impl Engine {
             now: None,
             written_ms: 0,
         };
-        let result = command::execute(&mut Cx { ks, reply, spec }, args);
-        if write && !call.atomic {
+        let mut cx = Cx {
+            ks,
+            reply,
+            spec,
+            may_cache,
+            waiter,
+        };
+        let result = command::execute(&mut cx, args);
+        if spec.may_log() && !call.atomic {
             self.persist.unit_done(host);
         }
         result

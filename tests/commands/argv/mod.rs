@@ -1,7 +1,9 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
 mod bitmaps;
+mod geo;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod lists;
 mod sets;
@@ -27,6 +29,8 @@ pub enum Family {
     Streams,
     Bitmaps,
     Sorting,
+    HyperLogLogs,
+    Places,
 }
 
 const INTEGERS: &[&str] = &[
@@ -149,6 +153,8 @@ impl Maker {
                 Family::Streams => self.stream(),
                 Family::Bitmaps => self.bitmap(),
                 Family::Sorting => self.sorting(),
+                Family::HyperLogLogs => self.hyperloglog(),
+                Family::Places => self.geo(),
             },
         };
         if self.chance(3) {

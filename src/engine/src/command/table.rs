@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{bitmap, hash, key, list, set, sort, stream, string, zset};
+use super::{bitmap, geo, hash, hll, key, list, set, sort, stream, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -20,8 +20,10 @@ pub static COMMANDS: &[&[Spec]] = &[
     hash::SPECS,
     set::SPECS,
     list::SPECS,
+    list::blocking::SPECS,
     zset::add::SPECS,
     zset::algebra::SPECS,
+    zset::blocking::SPECS,
     zset::pop::SPECS,
     zset::random::SPECS,
     zset::range::SPECS,
@@ -40,6 +42,8 @@ pub static COMMANDS: &[&[Spec]] = &[
     bitmap::count::SPECS,
     bitmap::combine::SPECS,
     bitmap::field::SPECS,
+    hll::SPECS,
+    geo::SPECS,
 ];
 
 /// Every command.

@@ -146,7 +146,7 @@ impl SmallEntry {
     }
 
     #[inline]
-    fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         self.0
             .first()
             .and_then(|flags| Kind::from_u8(flags & KIND_MASK))

@@ -152,6 +152,8 @@ pub struct Limits {
     pub stream_node_max_entries: u64,
     /// Most bytes of a block of a stream as Redis packs it; 0 is no limit.
     pub stream_node_max_bytes: u64,
+    /// Longest sparse HyperLogLog, in bytes.
+    pub hll_sparse_max_bytes: usize,
     /// How many databases clients may use.
     pub databases: u32,
 }
@@ -171,6 +173,7 @@ impl Default for Limits {
             string_max_small: 16384,
             stream_node_max_entries: 100,
             stream_node_max_bytes: 4096,
+            hll_sparse_max_bytes: 3000,
             databases: 16,
         }
     }

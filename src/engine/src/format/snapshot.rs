@@ -737,4 +737,6 @@ fn fragment(bytes: &[u8]) -> Option<Fragment<'_>> {
 }
 
 #[cfg(test)]
+pub mod forge;
+#[cfg(test)]
 mod tests;

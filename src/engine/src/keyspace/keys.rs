@@ -31,6 +31,8 @@ pub enum EventClass {
     Stream,
     /// `x`: a key ended.
     Expired,
+    /// None: watchers hear of the change, subscribers don't.
+    Silent,
 }
 
 /// What left the keyspace and may be large.
@@ -190,8 +192,12 @@ impl Keys<'_> {
         self.get(key).is_some()
     }
 
-    /// Puts `entry` in, in the place of any other under its key. Tells nobody.
+    /// Puts `entry` in, in the place of any other under its key. Tells only
+    /// those who wait for a value of a kind that can be waited for.
     pub fn put(&mut self, entry: Entry) {
+        if !matches!(entry.kind(), Kind::String | Kind::Set | Kind::Hash) {
+            self.out.ready(self.db, entry.key());
+        }
         let hash = self.table().hash(entry.key());
         if let Some(old) = self.table().insert(hash, entry) {
             self.discard(old);

@@ -25,8 +25,8 @@ pub fn sorted(
         None => Some(element.into()),
     };
     if options.alpha {
-        let pairs = elements.into_iter();
-        let mut weighed: Vec<_> = pairs
+        let mut weighed: Vec<(Option<_>, _)> = elements
+            .into_iter()
             .map(|element| (weight_of(&element), element))
             .collect();
         // No weight at all comes first.

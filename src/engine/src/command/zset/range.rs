@@ -313,7 +313,6 @@ pub(super) fn store(
             cx.ks.put(entry);
             cx.log_verbatim(argv);
             cx.ks.changed(EventClass::Zset, event, to);
-            cx.ks.ready(to);
         }
         None => {
             cx.reply.int(0);
