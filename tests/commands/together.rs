@@ -565,6 +565,8 @@ fn module_commands(client: &mut RawClient) -> Vec<String> {
     list.into_items()
         .iter()
         .filter_map(|name| Some(name.text()?.strip_prefix("persist.")?.to_ascii_uppercase()))
+        // What routing puts in the place of others isn't for clients.
+        .filter(|name| !name.starts_with('_'))
         .collect()
 }
 
