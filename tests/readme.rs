@@ -62,6 +62,10 @@ fn title(group: Group) -> &'static str {
         Group::Set => "Sets",
         Group::Hash => "Hashes",
         Group::SortedSet => "Sorted sets",
+        Group::Stream => "Streams",
+        Group::Bitmap => "Bitmaps",
+        Group::HyperLogLog => "HyperLogLogs",
+        Group::Geo => "Places",
     }
 }
 

@@ -50,6 +50,23 @@ const CHANGEABLE: &[Row] = &[
     ("aof-use-rdb-preamble", "yes", ("no", "no"), WORDS),
     ("aof-load-truncated", "yes", ("no", "no"), WORDS),
     ("maxmemory", "0", ("100mb", "104857600"), &["-1", "abc"]),
+    ("hash-max-listpack-entries", "512", ("50", "50"), NUMBERS),
+    ("hash-max-listpack-value", "64", ("50", "50"), NUMBERS),
+    (
+        "list-max-listpack-size",
+        "-2",
+        ("50", "50"),
+        &["abc", "1.5"],
+    ),
+    ("set-max-intset-entries", "512", ("50", "50"), NUMBERS),
+    ("zset-max-listpack-entries", "128", ("50", "50"), NUMBERS),
+    ("zset-max-listpack-value", "64", ("50", "50"), NUMBERS),
+    (
+        "hll-sparse-max-bytes",
+        "3000",
+        ("1kb", "1024"),
+        &["-1", "abc"],
+    ),
 ];
 
 const FIXED: &[Row] = &[

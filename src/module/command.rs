@@ -194,9 +194,29 @@ fn key_spec(spec: &KeySpec) -> raw::RedisModuleCommandKeySpec {
     use raw::{
         RedisModuleCommandKeySpec__bindgen_ty_1 as Begin,
         RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_1 as Index,
+        RedisModuleCommandKeySpec__bindgen_ty_1__bindgen_ty_2 as Keyword,
         RedisModuleCommandKeySpec__bindgen_ty_2 as Rest,
         RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_1 as Range,
         RedisModuleCommandKeySpec__bindgen_ty_2__bindgen_ty_2 as Counted,
+    };
+    let (begin_search_type, bs) = match &spec.find {
+        Find::Behind(word) | Find::HalfBehind(word) => (
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_KEYWORD,
+            Begin {
+                keyword: Keyword {
+                    keyword: word.as_ptr(),
+                    startfrom: spec.first as c_int,
+                },
+            },
+        ),
+        _ => (
+            raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
+            Begin {
+                index: Index {
+                    pos: spec.first as c_int,
+                },
+            },
+        ),
     };
     let (find_keys_type, fk) = match spec.find {
         Find::Range { last, step } => (
@@ -205,6 +225,17 @@ fn key_spec(spec: &KeySpec) -> raw::RedisModuleCommandKeySpec {
                 range: Range {
                     lastkey: last,
                     keystep: step as c_int,
+                    limit: 0,
+                },
+            },
+        ),
+        // The key itself, found above.
+        Find::Behind(_) => (
+            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
+            Rest {
+                range: Range {
+                    lastkey: 0,
+                    keystep: 1,
                     limit: 0,
                 },
             },
@@ -219,16 +250,23 @@ fn key_spec(spec: &KeySpec) -> raw::RedisModuleCommandKeySpec {
                 },
             },
         ),
+        Find::HalfBehind(_) => (
+            raw::RedisModuleKeySpecFindKeysType_REDISMODULE_KSPEC_FK_RANGE,
+            Rest {
+                range: Range {
+                    lastkey: -1,
+                    keystep: 1,
+                    // The first half of what there is.
+                    limit: 2,
+                },
+            },
+        ),
     };
     raw::RedisModuleCommandKeySpec {
         notes: NOTES.as_ptr(),
         flags: u64::from(access_of(spec.access)),
-        begin_search_type: raw::RedisModuleKeySpecBeginSearchType_REDISMODULE_KSPEC_BS_INDEX,
-        bs: Begin {
-            index: Index {
-                pos: spec.first as c_int,
-            },
-        },
+        begin_search_type,
+        bs,
         find_keys_type,
         fk,
     }

@@ -132,7 +132,7 @@ fn execute<'a>(
     }
     let db = ctx.db();
     // Asking costs as much as a small command, and only writes need to know.
-    let write = spec.flags.has(Flags::WRITE);
+    let write = spec.may_log();
     let blocking = spec.flags.has(Flags::BLOCKING);
     let flags = if write || blocking { ctx.flags() } else { 0 };
     let call = Call {

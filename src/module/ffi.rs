@@ -294,6 +294,15 @@ impl<'a> Ctx<'a> {
         unsafe { host!(RedisModule_GetClientId(self.0)) }
     }
 
+    /// Whether any client watches a key or caches one; `None` on a host that
+    /// doesn't say (before Redis 7.4).
+    pub fn watched(self) -> Option<bool> {
+        let clients = |field| self.info(c"clients", field);
+        let watched = clients(c"total_watched_keys")?;
+        let tracking = clients(c"tracking_clients")?;
+        Some(watched != "0" || tracking != "0")
+    }
+
     /// A field of INFO.
     pub fn info(self, section: &CStr, field: &CStr) -> Option<String> {
         // SAFETY: C strings; the field's text is copied before the data is
@@ -358,6 +367,10 @@ impl<'a> Ctx<'a> {
         reply_open() = RedisModule_ReplyWithArray(raw::REDISMODULE_POSTPONED_LEN as _);
         /// The length of the innermost open array.
         reply_close(len: usize) = RedisModule_ReplySetArrayLength(len as _);
+        /// The head of a map whose length comes later.
+        reply_open_map() = RedisModule_ReplyWithMap(raw::REDISMODULE_POSTPONED_LEN as _);
+        /// The number of pairs of the innermost open map.
+        reply_close_map(pairs: usize) = RedisModule_ReplySetMapLength(pairs as _);
     }
 }
 

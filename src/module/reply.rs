@@ -67,6 +67,12 @@ impl Reply for HostReply<'_> {
     fn close(&mut self, len: usize) {
         self.ctx().reply_close(len);
     }
+    fn open_map(&mut self) {
+        self.ctx().reply_open_map();
+    }
+    fn close_map(&mut self, pairs: usize) {
+        self.ctx().reply_close_map(pairs);
+    }
     fn is_resp3(&self) -> bool {
         *self
             .resp3

@@ -5,6 +5,7 @@
 
 mod argv;
 mod differential;
+mod times;
 mod together;
 mod waiting;
 
@@ -86,6 +87,31 @@ fn sets() {
 }
 
 #[test]
+fn streams() {
+    differ(Family::Streams);
+}
+
+#[test]
 fn sorted_sets() {
     differ(Family::SortedSets);
+}
+
+#[test]
+fn bitmaps() {
+    differ(Family::Bitmaps);
+}
+
+#[test]
+fn sorting() {
+    differ(Family::Sorting);
+}
+
+#[test]
+fn hyperloglogs() {
+    differ(Family::HyperLogLogs);
+}
+
+#[test]
+fn places() {
+    differ(Family::Places);
 }

@@ -118,7 +118,8 @@ impl Outcome for Doings<'_> {
 
 /// Whether every effect of this command touches one key only.
 fn is_single_key(spec: &Spec) -> bool {
-    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. }))
+    // XREADGROUP reads several keys, but logs each by itself.
+    matches!(spec.keys, [only] if matches!(only.find, Find::Range { last: 0, .. } | Find::HalfBehind(_)))
 }
 
 impl Engine {
@@ -142,10 +143,11 @@ impl Engine {
             rng.fill(&mut history);
         }
         let history = HistoryId::new(history).ok_or_else(|| OpenError("no random bits".into()))?;
-        let limits = Limits {
+        let mut limits = Limits {
             databases,
             ..Limits::default()
         };
+        settings.set_limits(&mut limits);
         let fresh = (history, Seed(seed));
         let beginning = Beginning {
             disk,
@@ -233,6 +235,7 @@ impl Engine {
             limits: &self.limits,
             clock: Some(&*self.clock),
             now: Some(now),
+            written_ms: 0,
         })
     }
 
@@ -296,6 +299,7 @@ impl Engine {
         reply: &mut dyn Reply,
         waiter: Option<&mut Waiter>,
     ) -> Result<(), CommandError> {
+        let may_cache = spec.flags.has(Flags::CACHES) && self.persist.may_write().is_ok();
         let mut out = Doings {
             host,
             blocked: &mut self.blocked,
@@ -311,15 +315,17 @@ impl Engine {
             limits: &self.limits,
             clock: Some(&*self.clock),
             now: None,
+            written_ms: 0,
         };
         let mut cx = Cx {
             ks,
             reply,
             spec,
+            may_cache,
             waiter,
         };
         let result = command::execute(&mut cx, args);
-        if spec.flags.has(Flags::WRITE) && !call.atomic {
+        if spec.may_log() && !call.atomic {
             self.persist.unit_done(host);
         }
         result
@@ -419,6 +425,7 @@ impl Engine {
 
     /// Takes settings changed at run time (CONFIG SET).
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
+        settings.set_limits(&mut self.limits);
         self.persist.apply(host, settings);
     }
 

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::data::value::Limits;
+
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
 pub enum SettingKind {
@@ -201,11 +203,83 @@ pub static SETTINGS: &[Setting] = &[
         true,
         "Refuse writes that grow the durable keyspace past this; 0 is no limit.",
     ),
+    number(
+        "stream-node-max-entries",
+        100,
+        0,
+        i64::MAX,
+        false,
+        "Most entries in a block of a stream, the unit of approximate trimming; 0 is no limit.",
+    ),
+    number(
+        "stream-node-max-bytes",
+        4096,
+        0,
+        i64::MAX,
+        true,
+        "Most bytes in a block of a stream, reckoned as Redis packs them; 0 is no limit.",
+    ),
+    number(
+        "hash-max-listpack-entries",
+        512,
+        0,
+        i64::MAX,
+        false,
+        "Most fields of a hash that is kept packed.",
+    ),
+    number(
+        "hash-max-listpack-value",
+        64,
+        0,
+        i64::MAX,
+        false,
+        "Longest field or value of a packed hash, in bytes.",
+    ),
+    number(
+        "list-max-listpack-size",
+        -2,
+        i32::MIN as i64,
+        i32::MAX as i64,
+        false,
+        "Size of a packed list: so many elements, or from -1 to -5 4, 8, 16, 32 or 64 kb.",
+    ),
+    number(
+        "set-max-intset-entries",
+        512,
+        0,
+        i64::MAX,
+        false,
+        "Most members of a set of integers that OBJECT ENCODING calls an intset.",
+    ),
+    number(
+        "zset-max-listpack-entries",
+        128,
+        0,
+        i64::MAX,
+        false,
+        "Most members of a sorted set that is kept packed.",
+    ),
+    number(
+        "zset-max-listpack-value",
+        64,
+        0,
+        i64::MAX,
+        false,
+        "Longest member of a packed sorted set, in bytes.",
+    ),
     text(
         "route",
         "",
         false,
         "Globs of keys, with blanks between them, that plain commands find among the durable ones.",
+    ),
+    number(
+        "hll-sparse-max-bytes",
+        3000,
+        0,
+        i64::MAX,
+        true,
+        "Longest HyperLogLog in the sparse form.",
     ),
 ];
 
@@ -230,7 +304,16 @@ pub struct Settings {
     pub auto_aof_rewrite_percentage: i64,
     pub auto_aof_rewrite_min_size: i64,
     pub maxmemory: i64,
+    pub stream_node_max_entries: i64,
+    pub stream_node_max_bytes: i64,
+    pub hash_max_listpack_entries: i64,
+    pub hash_max_listpack_value: i64,
+    pub list_max_listpack_size: i64,
+    pub set_max_intset_entries: i64,
+    pub zset_max_listpack_entries: i64,
+    pub zset_max_listpack_value: i64,
     pub route: String,
+    pub hll_sparse_max_bytes: i64,
 }
 
 impl Default for Settings {
@@ -253,7 +336,16 @@ impl Default for Settings {
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 << 20,
             maxmemory: 0,
+            stream_node_max_entries: 100,
+            stream_node_max_bytes: 4096,
+            hash_max_listpack_entries: 512,
+            hash_max_listpack_value: 64,
+            list_max_listpack_size: -2,
+            set_max_intset_entries: 512,
+            zset_max_listpack_entries: 128,
+            zset_max_listpack_value: 64,
             route: String::new(),
+            hll_sparse_max_bytes: 3000,
         }
     }
 }
@@ -301,6 +393,27 @@ pub fn parse_save(value: &str) -> Result<Vec<SavePoint>, BadSetting> {
 }
 
 impl Settings {
+    /// Takes what these settings say of the sizes of values into `limits`.
+    pub fn set_limits(&self, limits: &mut Limits) {
+        let positive = |n: i64| u64::try_from(n).unwrap_or(0);
+        let size = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+        // As in Redis: elements, of 8 KiB at most, or one of five sizes in bytes.
+        let (list_entries, list_bytes) = match self.list_max_listpack_size {
+            n @ 0.. => (size(n).max(1), 8192),
+            n => (usize::MAX, 4096 << (-1 - n.max(-5))),
+        };
+        limits.list_max_listpack_entries = list_entries;
+        limits.list_max_listpack_bytes = list_bytes;
+        limits.hash_max_listpack_entries = size(self.hash_max_listpack_entries);
+        limits.hash_max_listpack_value = size(self.hash_max_listpack_value);
+        limits.set_max_intset_entries = size(self.set_max_intset_entries);
+        limits.zset_max_listpack_entries = size(self.zset_max_listpack_entries);
+        limits.zset_max_listpack_value = size(self.zset_max_listpack_value);
+        limits.hll_sparse_max_bytes = size(self.hll_sparse_max_bytes);
+        limits.stream_node_max_entries = positive(self.stream_node_max_entries);
+        limits.stream_node_max_bytes = positive(self.stream_node_max_bytes);
+    }
+
     /// The save points in force.
     pub fn save_points(&self) -> Vec<SavePoint> {
         match self.save.as_str() {
@@ -386,6 +499,15 @@ impl Settings {
             "auto-aof-rewrite-percentage" => &mut self.auto_aof_rewrite_percentage,
             "auto-aof-rewrite-min-size" => &mut self.auto_aof_rewrite_min_size,
             "maxmemory" => &mut self.maxmemory,
+            "stream-node-max-entries" => &mut self.stream_node_max_entries,
+            "stream-node-max-bytes" => &mut self.stream_node_max_bytes,
+            "hash-max-listpack-entries" => &mut self.hash_max_listpack_entries,
+            "hash-max-listpack-value" => &mut self.hash_max_listpack_value,
+            "list-max-listpack-size" => &mut self.list_max_listpack_size,
+            "set-max-intset-entries" => &mut self.set_max_intset_entries,
+            "zset-max-listpack-entries" => &mut self.zset_max_listpack_entries,
+            "zset-max-listpack-value" => &mut self.zset_max_listpack_value,
+            "hll-sparse-max-bytes" => &mut self.hll_sparse_max_bytes,
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
         } = value;
         Ok(())
@@ -416,6 +538,15 @@ impl Settings {
             "auto-aof-rewrite-percentage" => SettingValue::Number(self.auto_aof_rewrite_percentage),
             "auto-aof-rewrite-min-size" => SettingValue::Number(self.auto_aof_rewrite_min_size),
             "maxmemory" => SettingValue::Number(self.maxmemory),
+            "stream-node-max-entries" => SettingValue::Number(self.stream_node_max_entries),
+            "stream-node-max-bytes" => SettingValue::Number(self.stream_node_max_bytes),
+            "hash-max-listpack-entries" => SettingValue::Number(self.hash_max_listpack_entries),
+            "hash-max-listpack-value" => SettingValue::Number(self.hash_max_listpack_value),
+            "list-max-listpack-size" => SettingValue::Number(self.list_max_listpack_size),
+            "set-max-intset-entries" => SettingValue::Number(self.set_max_intset_entries),
+            "zset-max-listpack-entries" => SettingValue::Number(self.zset_max_listpack_entries),
+            "zset-max-listpack-value" => SettingValue::Number(self.zset_max_listpack_value),
+            "hll-sparse-max-bytes" => SettingValue::Number(self.hll_sparse_max_bytes),
             _ => return None,
         })
     }

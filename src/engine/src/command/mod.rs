@@ -5,14 +5,19 @@
 //! table and the example tests all derive from it.
 
 pub mod args;
+pub mod bitmap;
 pub mod element_scan;
 pub mod error;
+pub mod geo;
 pub mod hash;
+pub mod hll;
 pub mod key;
 pub mod list;
 pub mod reply;
 pub mod set;
+pub mod sort;
 pub mod spec;
+pub mod stream;
 pub mod string;
 pub mod table;
 pub mod tape;
@@ -33,6 +38,9 @@ pub struct Cx<'a> {
     pub reply: &'a mut dyn Reply,
     /// The command that runs.
     pub spec: &'static Spec,
+    /// Whether a command that only looks may keep what it found out in the
+    /// value, which is a logged change; see [`Flags::CACHES`].
+    pub may_cache: bool,
     /// For a blocking command of a client that can wait.
     pub waiter: Option<&'a mut wait::Waiter>,
 }

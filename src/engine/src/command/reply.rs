@@ -27,6 +27,11 @@ pub trait Reply {
     fn open(&mut self);
     /// Ends the innermost open array, which got `len` elements.
     fn close(&mut self, len: usize);
+    /// Opens a map whose number of pairs is told by
+    /// [`close_map`](Self::close_map).
+    fn open_map(&mut self);
+    /// Ends the innermost open map, which got `pairs` pairs.
+    fn close_map(&mut self, pairs: usize);
     /// Whether the client speaks RESP3: a few replies have another shape there.
     fn is_resp3(&self) -> bool;
 }
@@ -47,6 +52,8 @@ impl Reply for NoReply {
     fn set(&mut self, _: usize) {}
     fn open(&mut self) {}
     fn close(&mut self, _: usize) {}
+    fn open_map(&mut self) {}
+    fn close_map(&mut self, _: usize) {}
     fn is_resp3(&self) -> bool {
         false
     }
@@ -172,6 +179,18 @@ impl Reply for Recorder {
             debug_assert!(
                 matches!(&node, Node::Array(a) if a.len() == len),
                 "closed with {len} of {node:?}"
+            );
+            self.add(node);
+        }
+    }
+    fn open_map(&mut self) {
+        self.begin(Node::Map(Vec::new()), None);
+    }
+    fn close_map(&mut self, pairs: usize) {
+        if let Some((node, _)) = self.open.pop() {
+            debug_assert!(
+                matches!(&node, Node::Map(m) if m.len() == 2 * pairs),
+                "closed with {pairs} of {node:?}"
             );
             self.add(node);
         }

@@ -1,5 +1,7 @@
 //! How a command is declared.
 
+use std::ffi::CStr;
+
 use super::{CommandError, Cx};
 
 /// A command's code. `args` holds the name first. Nothing may be changed or
@@ -22,10 +24,12 @@ impl Flags {
     /// Can block the server or lose much at one word (ACL @dangerous).
     pub const DANGEROUS: Flags = Flags(16);
 
+    /// With `READONLY`: may keep what it found out in the value.
+    pub const CACHES: Flags = Flags(32);
     /// May wait until a key holds something.
-    pub const BLOCKING: Flags = Flags(32);
+    pub const BLOCKING: Flags = Flags(64);
     /// Not from scripts.
-    pub const NOSCRIPT: Flags = Flags(64);
+    pub const NOSCRIPT: Flags = Flags(128);
 
     /// Both.
     pub const fn or(self, other: Flags) -> Flags {
@@ -70,6 +74,14 @@ pub enum Group {
     Hash,
     /// Sorted sets.
     SortedSet,
+    /// Streams.
+    Stream,
+    /// Strings as rows of bits.
+    Bitmap,
+    /// Estimates of how many different elements there are.
+    HyperLogLog,
+    /// Places, in sorted sets.
+    Geo,
 }
 
 impl Group {
@@ -82,6 +94,10 @@ impl Group {
             Group::Set => "set",
             Group::Hash => "hash",
             Group::SortedSet => "sortedset",
+            Group::Stream => "stream",
+            Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
         }
     }
 }
@@ -133,6 +149,11 @@ pub enum Find {
     },
     /// `first` is a count, and that many keys follow it.
     Counted,
+    /// Of what follows the first such word, at `first` or behind it, the
+    /// first half.
+    HalfBehind(&'static CStr),
+    /// The key is what follows this word, which is looked for from `first` on.
+    Behind(&'static CStr),
 }
 
 impl KeySpec {
@@ -163,6 +184,33 @@ impl KeySpec {
         }
     }
 
+    /// Behind `word`, keys and as many other arguments.
+    pub const fn half_behind(word: &'static CStr, from: usize, access: KeyAccess) -> Self {
+        KeySpec {
+            first: from,
+            find: Find::HalfBehind(word),
+            access,
+        }
+    }
+
+    /// The keys from `first` up to `last` further on.
+    pub const fn rest_to(first: usize, last: i32, access: KeyAccess) -> Self {
+        KeySpec {
+            first,
+            find: Find::Range { last, step: 1 },
+            access,
+        }
+    }
+
+    /// What follows `word`, which is looked for from argument `from` on.
+    pub const fn behind(word: &'static CStr, from: usize, access: KeyAccess) -> Self {
+        KeySpec {
+            first: from,
+            find: Find::Behind(word),
+            access,
+        }
+    }
+
     /// The keys among `args` (name first).
     pub fn keys<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
         let (from, to, step) = match self.find {
@@ -178,6 +226,22 @@ impl KeySpec {
                     .and_then(|n| std::str::from_utf8(n).ok()?.parse::<usize>().ok())
                     .unwrap_or(0);
                 (self.first + 1, (self.first + 1).saturating_add(n), 1)
+            }
+            Find::HalfBehind(word) => {
+                let mut words = args.iter().skip(self.first);
+                let at = words.position(|w| w.eq_ignore_ascii_case(word.to_bytes()));
+                let from = at.map_or(args.len(), |at| self.first + at + 1);
+                (from, from + (args.len() - from) / 2, 1)
+            }
+            Find::Behind(word) => {
+                let from = args.get(self.first..).unwrap_or_default();
+                match from
+                    .iter()
+                    .position(|arg| arg.eq_ignore_ascii_case(word.to_bytes()))
+                {
+                    Some(at) => (self.first + at + 1, self.first + at + 2, 1),
+                    None => (0, 0, 1),
+                }
             }
         };
         args.get(from..to.min(args.len()))
@@ -222,6 +286,12 @@ impl Spec {
     pub fn accepts(&self, n: usize) -> bool {
         let want = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { n >= want } else { n == want }
+    }
+
+    /// Whether it may leave effects for the log.
+    #[inline]
+    pub const fn may_log(&self) -> bool {
+        self.flags.has(Flags::WRITE) || self.flags.has(Flags::CACHES)
     }
 
     /// The keys among `args` (name first).

@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{hash, key, list, set, string, zset};
+use super::{bitmap, geo, hash, hll, key, list, set, sort, stream, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -9,11 +9,14 @@ pub static COMMANDS: &[&[Spec]] = &[
     string::set::SPECS,
     string::number::SPECS,
     string::range::SPECS,
+    string::lcs::SPECS,
     key::SPECS,
     key::expire::SPECS,
     key::rename::SPECS,
     key::scan::SPECS,
     key::flush::SPECS,
+    key::object::SPECS,
+    sort::SPECS,
     hash::SPECS,
     set::SPECS,
     list::SPECS,
@@ -27,6 +30,20 @@ pub static COMMANDS: &[&[Spec]] = &[
     zset::read::SPECS,
     zset::remove::SPECS,
     zset::scan::SPECS,
+    stream::add::SPECS,
+    stream::claim::SPECS,
+    stream::delete::SPECS,
+    stream::group::SPECS,
+    stream::info::SPECS,
+    stream::pending::SPECS,
+    stream::range::SPECS,
+    stream::read::SPECS,
+    bitmap::bit::SPECS,
+    bitmap::count::SPECS,
+    bitmap::combine::SPECS,
+    bitmap::field::SPECS,
+    hll::SPECS,
+    geo::SPECS,
 ];
 
 /// Every command.

@@ -16,6 +16,8 @@ enum Part {
     Set(usize),
     Open,
     Close(usize),
+    OpenMap,
+    CloseMap(usize),
 }
 
 /// Keeps a reply until its client can take it.
@@ -49,6 +51,8 @@ impl Tape {
                 Part::Set(len) => to.set(*len),
                 Part::Open => to.open(),
                 Part::Close(len) => to.close(*len),
+                Part::OpenMap => to.open_map(),
+                Part::CloseMap(pairs) => to.close_map(*pairs),
             }
         }
     }
@@ -88,6 +92,12 @@ impl Reply for Tape {
     fn close(&mut self, len: usize) {
         self.parts.push(Part::Close(len));
     }
+    fn open_map(&mut self) {
+        self.parts.push(Part::OpenMap);
+    }
+    fn close_map(&mut self, pairs: usize) {
+        self.parts.push(Part::CloseMap(pairs));
+    }
     fn is_resp3(&self) -> bool {
         self.resp3
     }
@@ -101,7 +111,7 @@ mod tests {
     #[test]
     fn a_tape_gives_back_what_it_got() {
         fn speak(to: &mut dyn Reply) {
-            to.array(8);
+            to.array(9);
             to.simple("OK");
             to.bulk(b"\x00\xff");
             to.int(-1);
@@ -114,6 +124,10 @@ mod tests {
             to.open();
             to.int(3);
             to.close(1);
+            to.open_map();
+            to.int(4);
+            to.int(5);
+            to.close_map(1);
             to.array(0);
         }
         let (mut tape, mut copy) = (Tape::new(true), Tape::new(true));

@@ -117,12 +117,14 @@ impl Bench {
                 Some(&self.clock as &dyn Clock)
             },
             now: None,
+            written_ms: 0,
         };
         match execute(
             &mut Cx {
                 ks,
                 reply: &mut recorder,
                 spec,
+                may_cache: true,
                 waiter: None,
             },
             args,

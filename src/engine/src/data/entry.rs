@@ -146,7 +146,7 @@ impl SmallEntry {
     }
 
     #[inline]
-    fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         self.0
             .first()
             .and_then(|flags| Kind::from_u8(flags & KIND_MASK))
@@ -323,7 +323,7 @@ impl Entry {
     pub fn weight(&self) -> usize {
         match self {
             Entry::Small(_) => 1,
-            Entry::Large(o) => o.value.len(),
+            Entry::Large(o) => o.value.weight(),
         }
     }
 }

@@ -172,7 +172,8 @@ impl<'a> Iterator for Backwards<'a> {
 /// Whether a packed list may have this many elements and bytes.
 #[inline]
 fn fits(count: usize, bytes: usize, limits: &Limits) -> bool {
-    bytes <= limits.list_max_listpack_bytes && count <= usize::from(u16::MAX)
+    bytes <= limits.list_max_listpack_bytes
+        && count <= limits.list_max_listpack_entries.min(usize::from(u16::MAX))
 }
 
 /// Bytes that `elements` take when packed.

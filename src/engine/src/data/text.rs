@@ -2,7 +2,7 @@
 
 use super::entry::Payload;
 use super::value::{Kind, Value};
-use super::{hash, list, set, zset};
+use super::{hash, list, set, stream::Stream, zset};
 
 /// A readable form that is equal for equal values, whatever their encoding.
 pub fn describe(payload: Payload<'_>, kind: Kind) -> String {
@@ -27,6 +27,44 @@ pub fn describe(payload: Payload<'_>, kind: Kind) -> String {
             });
             parts.sort();
         }
+        Kind::Stream => {
+            if let Payload::Large(Value::Stream(stream)) = payload {
+                describe_stream(stream, &mut parts);
+            }
+        }
     }
     format!("{} [{}]", kind.name(), parts.join(", "))
+}
+
+/// All of a stream but when consumers were seen, which may be lost.
+fn describe_stream(stream: &Stream, parts: &mut Vec<String>) {
+    let entries = &stream.entries;
+    parts.push(format!(
+        "last {} deleted {} added {}",
+        entries.last_id, entries.max_deleted, entries.added
+    ));
+    for item in entries.iter() {
+        let pairs = item
+            .pairs()
+            .map(|(f, v)| format!(" {}:{}", f.escape_ascii(), v.escape_ascii()));
+        parts.push(format!("{}{}", item.id, pairs.collect::<String>()));
+    }
+    for (name, group) in &stream.groups {
+        parts.push(format!(
+            "group {} last {} read {:?}",
+            name.escape_ascii(),
+            group.last_id,
+            group.entries_read
+        ));
+        let names = group.consumers().keys();
+        parts.extend(names.map(|name| format!("consumer {}", name.escape_ascii())));
+        for (id, pending) in group.pending() {
+            parts.push(format!(
+                "pending {id} {} at {} times {}",
+                pending.consumer().escape_ascii(),
+                pending.delivered_ms,
+                pending.deliveries
+            ));
+        }
+    }
 }

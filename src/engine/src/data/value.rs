@@ -3,6 +3,7 @@
 use super::chunks::ChunkList;
 use super::entry::SmallEntry;
 use super::packed;
+use super::stream::Stream;
 use super::table::Table;
 use super::zset::{self, SortedSet};
 
@@ -20,10 +21,19 @@ pub enum Kind {
     Zset = 3,
     /// A hash.
     Hash = 4,
+    /// A stream.
+    Stream = 5,
 }
 
 /// All kinds, in the order of their numbers.
-pub const KINDS: [Kind; 5] = [Kind::String, Kind::List, Kind::Set, Kind::Zset, Kind::Hash];
+pub const KINDS: [Kind; 6] = [
+    Kind::String,
+    Kind::List,
+    Kind::Set,
+    Kind::Zset,
+    Kind::Hash,
+    Kind::Stream,
+];
 
 impl Kind {
     /// The kind with this number.
@@ -40,6 +50,7 @@ impl Kind {
             Kind::Set => "set",
             Kind::Zset => "zset",
             Kind::Hash => "hash",
+            Kind::Stream => "stream",
         }
     }
 
@@ -52,6 +63,8 @@ impl Kind {
             }
             Kind::Hash => packed::count(payload) > 0 && packed::is_well_formed(payload, 2),
             Kind::Zset => zset::is_well_formed(payload),
+            // None is small.
+            Kind::Stream => false,
         }
     }
 }
@@ -69,6 +82,8 @@ pub enum Value {
     Zset(Box<SortedSet>),
     /// Fields in a segmented table.
     Hash(Table<SmallEntry>),
+    /// Entries in packed blocks, and groups.
+    Stream(Box<Stream>),
 }
 
 impl Value {
@@ -80,6 +95,7 @@ impl Value {
             Value::Set(_) => Kind::Set,
             Value::Zset(_) => Kind::Zset,
             Value::Hash(_) => Kind::Hash,
+            Value::Stream(_) => Kind::Stream,
         }
     }
 
@@ -91,6 +107,15 @@ impl Value {
             Value::Set(t) => t.len(),
             Value::Zset(z) => z.len(),
             Value::Hash(t) => t.len(),
+            Value::Stream(s) => s.entries.len() as usize,
+        }
+    }
+
+    /// How many allocations it has, roughly.
+    pub fn weight(&self) -> usize {
+        match self {
+            Value::Stream(s) => s.weight(),
+            other => other.len(),
         }
     }
 
@@ -115,10 +140,20 @@ pub struct Limits {
     pub zset_max_listpack_entries: usize,
     /// Longest member of a packed sorted set, in bytes.
     pub zset_max_listpack_value: usize,
+    /// Most elements of a packed list.
+    pub list_max_listpack_entries: usize,
     /// Most bytes of a packed list.
     pub list_max_listpack_bytes: usize,
+    /// Most members of a set of integers that OBJECT ENCODING calls an intset.
+    pub set_max_intset_entries: usize,
     /// Longest string that shares its key's allocation, in bytes.
     pub string_max_small: usize,
+    /// Most entries of a block of a stream, removed ones too; 0 is no limit.
+    pub stream_node_max_entries: u64,
+    /// Most bytes of a block of a stream as Redis packs it; 0 is no limit.
+    pub stream_node_max_bytes: u64,
+    /// Longest sparse HyperLogLog, in bytes.
+    pub hll_sparse_max_bytes: usize,
     /// How many databases clients may use.
     pub databases: u32,
 }
@@ -126,14 +161,19 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            hash_max_listpack_entries: 128,
+            hash_max_listpack_entries: 512,
             hash_max_listpack_value: 64,
             set_max_listpack_entries: 128,
             set_max_listpack_value: 64,
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
-            list_max_listpack_bytes: 2048,
+            list_max_listpack_entries: usize::MAX,
+            list_max_listpack_bytes: 8192,
+            set_max_intset_entries: 512,
             string_max_small: 16384,
+            stream_node_max_entries: 100,
+            stream_node_max_bytes: 4096,
+            hll_sparse_max_bytes: 3000,
             databases: 16,
         }
     }

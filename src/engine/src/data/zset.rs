@@ -6,6 +6,7 @@ mod small;
 use std::ops::{Bound, Range};
 
 use super::entry::{Entry, Payload};
+use super::memory;
 use super::order::{self, OrderTree};
 use super::packed;
 use super::table::{Item, Table};
@@ -92,6 +93,12 @@ impl SortedSet {
     /// Scores and members in rank order, from `rank` on.
     pub fn iter_from(&self, rank: usize) -> order::Iter<'_> {
         self.order.iter_from(rank)
+    }
+
+    /// Bytes held on the heap; see [`memory::usage`] for `samples`.
+    pub fn heap_bytes(&self, samples: usize) -> usize {
+        let scores = memory::items(&self.scores, samples, |item| item.0.len());
+        self.scores.heap_bytes() + scores + self.order.heap_bytes()
     }
 
     /// Visits members from `cursor` on; see [`Table::scan`].

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 
 /// Bytes that aren't what they should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,36 @@ impl fmt::Display for FormatError {
 }
 
 impl std::error::Error for FormatError {}
+
+/// Why a file can't be read on.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The disk's.
+    Io(io::Error),
+    /// The bytes'.
+    Format(FormatError),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(e: io::Error) -> Self {
+        ReadError::Io(e)
+    }
+}
+
+impl From<FormatError> for ReadError {
+    fn from(e: FormatError) -> Self {
+        ReadError::Format(e)
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Io(e) => e.fmt(f),
+            ReadError::Format(e) => e.fmt(f),
+        }
+    }
+}
 
 /// The first bytes of `bytes` as they can be shown: quoted, escaped, short.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {

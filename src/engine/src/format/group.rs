@@ -37,9 +37,12 @@ use super::{HistoryId, decimal, hex};
 use crate::base::checksum::{Crc64, crc64};
 use std::io::Write as _;
 
+mod chain;
 mod scan;
+mod stream;
 
 pub use scan::{GroupScanner, ScanStart, Tail, highest_mark};
+pub use stream::GroupStream;
 
 /// Length in bytes of the line before each payload, CR LF included.
 pub const GROUP_HEADER_LEN: usize = 202;

@@ -20,6 +20,9 @@
 //! - `history`: the history id (see [`HistoryId`]) of what is in the file.
 //! - Base: `covers`: every effect up to this sequence number is in it. `len`
 //!   and `crc`, if present: its length, and the checksum of its last group.
+//!   `hash-seed`, if present: the seed of the hash in whose order its keys are;
+//!   a keyspace under that seed is filled from one end to the other, which is
+//!   kind to the cache.
 //! - Incr: `first` and `prev`: the sequence number of its first effect and the
 //!   checksum of the group before; both missing while it is made ready ahead of
 //!   its use. `last`, `len`, `crc`, of a closed file: the last sequence number
@@ -34,6 +37,7 @@
 use super::HistoryId;
 use super::error::FormatError;
 use crate::base::checksum::crc64;
+use crate::base::hash::Seed;
 use read::{Found, covered};
 use std::fmt::Write as _;
 use words::quoted;
@@ -83,6 +87,9 @@ pub struct BaseFile {
     /// Length in bytes and checksum of the last group, of a base made of
     /// groups: it must end exactly so.
     pub end: Option<(u64, u64)>,
+    /// Seed of the hash in whose order its keys are, if it doesn't say so
+    /// itself.
+    pub seed: Option<Seed>,
 }
 
 /// An incr file.
@@ -205,6 +212,9 @@ impl Manifest {
                 format!("file {name} seq {seq} type b history {history} covers {covers}");
             if let Some((len, crc)) = file.end {
                 let _ = write!(line, " len {len} crc {crc:016x}");
+            }
+            if let Some(Seed(bytes)) = file.seed {
+                let _ = write!(line, " hash-seed {:032x}", u128::from_be_bytes(bytes));
             }
             line
         });

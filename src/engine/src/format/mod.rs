@@ -18,7 +18,7 @@ pub mod manifest;
 pub mod resp;
 pub mod snapshot;
 
-pub use error::FormatError;
+pub use error::{FormatError, ReadError};
 
 /// Names one line of succession of a data set: 128 random bits, renewed when
 /// records are dropped or another data set is loaded. Never all zero.

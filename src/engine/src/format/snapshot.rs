@@ -52,7 +52,8 @@
 //!
 //! `total` counts the value's items (bytes of a string, fields of a hash),
 //! `start` and `count` say which of them are here. Fragments of one key come
-//! in the order of `start`. Items are as in packed values.
+//! in the order of `start`. Items are as in packed values; those of a stream
+//! are the pieces of [`crate::data::stream::parts`].
 //!
 //! | trailer | | |
 //! |---|---|---|
@@ -65,7 +66,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::error::FormatError;
+use super::error::{FormatError, ReadError};
 use super::{HistoryId, error::excerpt};
 use crate::base::checksum::{Crc64, crc64};
 use crate::data::packed::{self, push_varint};
@@ -468,36 +469,6 @@ fn block_crc(head: &[u8; BLOCK_HEAD_LEN], stored: &[u8]) -> u64 {
     crc.finish()
 }
 
-/// Why a snapshot can't be read on.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The disk's.
-    Io(io::Error),
-    /// The bytes'.
-    Format(FormatError),
-}
-
-impl From<io::Error> for ReadError {
-    fn from(e: io::Error) -> Self {
-        ReadError::Io(e)
-    }
-}
-
-impl From<FormatError> for ReadError {
-    fn from(e: FormatError) -> Self {
-        ReadError::Format(e)
-    }
-}
-
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ReadError::Io(e) => e.fmt(f),
-            ReadError::Format(e) => e.fmt(f),
-        }
-    }
-}
-
 /// Reads a snapshot from front to back, each block verified before it is
 /// handed out.
 pub struct SnapshotReader<R> {
@@ -765,5 +736,7 @@ fn fragment(bytes: &[u8]) -> Option<Fragment<'_>> {
     })
 }
 
+#[cfg(test)]
+pub mod forge;
 #[cfg(test)]
 mod tests;

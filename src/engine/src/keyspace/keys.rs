@@ -27,8 +27,12 @@ pub enum EventClass {
     Hash,
     /// `z`
     Zset,
+    /// `t`
+    Stream,
     /// `x`: a key ended.
     Expired,
+    /// None: watchers hear of the change, subscribers don't.
+    Silent,
 }
 
 /// What left the keyspace and may be large.
@@ -80,6 +84,9 @@ pub struct Keys<'a> {
     /// The time of this execution once somebody asked, so that one command
     /// sees one time.
     pub now: Option<u64>,
+    /// In replay, when what is replayed was written, unix ms. Only for hints
+    /// that are no part of the data, such as when a consumer was last seen.
+    pub written_ms: u64,
 }
 
 impl Keys<'_> {
@@ -88,6 +95,16 @@ impl Keys<'_> {
         match self.now {
             Some(now) => now,
             None => *self.now.insert(self.clock.map_or(0, |c| c.now_ms())),
+        }
+    }
+
+    /// The time of this execution for a hint, unix ms: in replay, about the
+    /// time when it was first done.
+    pub fn now_as_hint(&mut self) -> u64 {
+        if self.is_replay() {
+            self.written_ms
+        } else {
+            self.now()
         }
     }
 

@@ -7,6 +7,7 @@ use crate::base::hash::Seed;
 use crate::base::number;
 use crate::data::entry::{Entry, Payload};
 use crate::data::packed::{push_element, push_score};
+use crate::data::stream::{Stream, parts};
 use crate::data::value::{Kind, Value};
 use crate::data::{hash, list, set, zset};
 use crate::format::HistoryId;
@@ -14,6 +15,8 @@ use crate::format::group::{GROUP_HEADER_LEN, GroupHeader, seal};
 use crate::format::resp::push_command;
 use crate::format::snapshot::{FRAGMENT_TARGET, Fragment, SnapshotHeader, SnapshotWriter, Summary};
 use crate::keyspace::Keyspace;
+
+use super::stream_base;
 
 /// Keys between two reports of progress.
 const PROGRESS_EVERY: u64 = 1024;
@@ -134,6 +137,7 @@ fn large<W: Write>(
 ) -> io::Result<()> {
     let total = match value {
         Value::Str(bytes) => bytes.len(),
+        Value::Stream(stream) => parts::count(stream) as usize,
         other => other.len(),
     };
     if total == 0 {
@@ -142,7 +146,7 @@ fn large<W: Write>(
             crate::data::entry::SmallEntry::new(value.kind(), entry.key(), entry.expiry(), &[]);
         return w.small(small.as_bytes());
     }
-    let mut parts = Fragments {
+    let mut fragments = Fragments {
         w,
         kind: value.kind(),
         expiry: entry.expiry(),
@@ -158,28 +162,33 @@ fn large<W: Write>(
     match value {
         Value::Str(bytes) => {
             for piece in bytes.chunks(FRAGMENT_TARGET) {
-                parts.add(piece.len() as u64, |out| out.extend_from_slice(piece));
+                fragments.add(piece.len() as u64, |out| out.extend_from_slice(piece));
             }
         }
-        Value::List(_) => {
-            list::for_each(payload, &mut |e| parts.add(1, |out| push_element(out, e)))
-        }
-        Value::Set(_) => set::for_each(payload, &mut |m| parts.add(1, |out| push_element(out, m))),
+        Value::List(_) => list::for_each(payload, &mut |e| {
+            fragments.add(1, |out| push_element(out, e))
+        }),
+        Value::Set(_) => set::for_each(payload, &mut |m| {
+            fragments.add(1, |out| push_element(out, m))
+        }),
         Value::Hash(_) => hash::for_each(payload, &mut |field, value| {
-            parts.add(1, |out| {
+            fragments.add(1, |out| {
                 push_element(out, field);
                 push_element(out, value);
             });
         }),
         Value::Zset(_) => zset::for_each(payload, &mut |score, member| {
-            parts.add(1, |out| {
+            fragments.add(1, |out| {
                 push_score(out, score);
                 push_element(out, member);
             });
         }),
+        Value::Stream(stream) => parts::for_each(stream, &mut |write| {
+            fragments.add(1, |out| write(out));
+        }),
     }
-    parts.flush();
-    parts.result
+    fragments.flush();
+    fragments.result
 }
 
 /// Writes groups of commands that rebuild the keyspace: a base that a stock
@@ -271,6 +280,13 @@ impl<W: Write> BaseWriter<W> {
                     add(&[number::format_f64_shortest(score, &mut text), member]);
                 });
             }),
+            Kind::Stream => match Stream::of(entry) {
+                Some(stream) => stream_base::commands(key, stream, &mut |argv| {
+                    self.command(argv);
+                    self.flush_if_full()
+                }),
+                None => Ok(()),
+            },
         }?;
         if let Some(ms) = entry.expiry() {
             self.command(&[b"PEXPIREAT", key, ms.to_string().as_bytes()]);

@@ -31,6 +31,8 @@ pub enum Health {
         /// When the next attempt may begin, monotonic us.
         retry_at_us: u64,
     },
+    /// The server stops, and the log's end is marked: nothing more goes in.
+    Ended,
 }
 
 impl Health {
@@ -104,7 +106,7 @@ impl Persist {
     /// Whether the log is broken and an attempt to heal it may begin.
     pub(super) fn heal_is_due(&self) -> bool {
         match &self.health {
-            Health::Ok => false,
+            Health::Ok | Health::Ended => false,
             Health::Broken {
                 healing,
                 retry_at_us,

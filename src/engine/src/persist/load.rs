@@ -21,11 +21,11 @@ use super::restore;
 use super::verify::{Judged, VerifiedLog};
 use crate::base::hash::Seed;
 use crate::data::value::Limits;
-use crate::format::group::{GroupScanner, ScanStart, Tail};
+use crate::format::group::{GroupScanner, GroupStream, ScanStart, Tail};
 use crate::format::manifest::{BaseFile, IncrEnd, IncrStart, Manifest};
 use crate::format::snapshot::{HEADER_LEN, SnapshotHeader, SnapshotReader};
-use crate::format::{FormatError, HistoryId};
-use crate::io::{Disk, DiskError, OnPath, read_file};
+use crate::format::{FormatError, HistoryId, ReadError};
+use crate::io::{Disk, DiskError, OnPath};
 use crate::keyspace::Keyspace;
 
 /// What recovery found and read.
@@ -296,32 +296,55 @@ impl Loader<'_> {
             }
             (r.space, r.seed, r.bytes) = (space, Seed(head.seed), bytes);
         } else {
-            let bytes = read_file(self.disk, &path)?;
-            let expect = base.end.map(|(len, _)| len);
-            if expect.is_some_and(|len| len != bytes.len() as u64) {
-                let error = FormatError::new(
-                    0,
-                    format!("a base of {} bytes", expect.unwrap_or(0)),
-                    format!("{} bytes", bytes.len()),
-                );
-                return Err(damaged(&path, &error, RESTORE_ADVICE));
-            }
-            let start = ScanStart {
-                history: Some(base.history),
-                first_seq: Some(1),
-                prev_crc: Some(0),
-                durable: 0,
+            self.base_of_groups(base, &path, r, progress)?;
+        }
+        Ok(())
+    }
+
+    /// Replays a base made of groups. It was whole when it was committed.
+    fn base_of_groups(
+        &self,
+        base: &BaseFile,
+        path: &Path,
+        r: &mut Recovered,
+        progress: Progress<'_>,
+    ) -> Result<(), LoadError> {
+        if let Some(seed) = base.seed {
+            (r.space, r.seed) = (Keyspace::new(seed.into()), seed);
+        }
+        let file = self.disk.open(path).on("open", path)?;
+        r.bytes = file.len().on("stat", path)?;
+        if let Some((want, _)) = base.end
+            && want != r.bytes
+        {
+            let expected = format!("a base of {want} bytes");
+            let error = FormatError::new(0, expected, format!("{} bytes", r.bytes));
+            return Err(damaged(path, &error, RESTORE_ADVICE));
+        }
+        let start = ScanStart {
+            history: Some(base.history),
+            first_seq: Some(1),
+            prev_crc: Some(0),
+            durable: 0,
+        };
+        let mut groups = GroupStream::new(file, r.bytes, start);
+        let mut replay = Replay::new(&mut r.space, self.limits);
+        loop {
+            let group = match groups.next_group() {
+                Ok(Some(group)) => group,
+                Ok(None) => break,
+                Err(ReadError::Io(e)) => return Err(e).on("read", path).map_err(Into::into),
+                Err(ReadError::Format(e)) => return Err(damaged(path, &e, RESTORE_ADVICE)),
             };
-            let crc = self.replay(&mut r.space, &path, &bytes, start, progress)?;
-            if base.end.is_some_and(|(_, want)| want != crc) {
-                let error = FormatError::new(
-                    bytes.len() as u64,
-                    "the base's last group",
-                    format!("{crc:016x}"),
-                );
-                return Err(damaged(&path, &error, RESTORE_ADVICE));
-            }
-            r.bytes = bytes.len() as u64;
+            replay
+                .group(&group)
+                .map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
+            progress(group.end());
+        }
+        let crc = groups.last_crc().unwrap_or(0);
+        if base.end.is_some_and(|(_, want)| want != crc) {
+            let error = FormatError::new(r.bytes, "the base's last group", format!("{crc:016x}"));
+            return Err(damaged(path, &error, RESTORE_ADVICE));
         }
         Ok(())
     }

@@ -286,9 +286,11 @@ impl Log {
         Ok(())
     }
 
-    /// Whether a mark in this file still means something here.
+    /// Whether a mark in this file still means something here. What is
+    /// durable may end several files before the current one, and an fsync of
+    /// any of them that fails must not be taken for one of another log.
     pub fn knows(&self, file: u64) -> bool {
-        file == self.target.seq || file == self.durable.file
+        (self.durable.file..=self.target.seq).contains(&file)
     }
 
     /// Everything up to `mark` is durable: its groups may be forgotten.

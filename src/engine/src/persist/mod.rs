@@ -14,7 +14,8 @@
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
-//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
+//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back;
+//!   [`stream_base`]: a stream as commands.
 
 pub mod commit;
 pub mod dump;
@@ -31,6 +32,7 @@ pub mod restore;
 pub mod rewrite;
 pub mod save;
 pub mod start;
+pub mod stream_base;
 pub mod turn;
 pub mod verify;
 
@@ -237,6 +239,7 @@ impl Persist {
             Health::Broken { error, .. } => CommandError::Text(
                 format!("MISCONF Errors writing to the AOF file: {error}").into(),
             ),
+            Health::Ended => CommandError::text("ERR the server is shutting down"),
             Health::Ok => CommandError::text(
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.",
             ),

@@ -6,11 +6,13 @@ use std::io::Read;
 use crate::data::chunks::ChunkList;
 use crate::data::entry::{Entry, SmallEntry};
 use crate::data::packed;
+use crate::data::stream::parts;
 use crate::data::table::Table;
 use crate::data::value::{Kind, Value};
 use crate::data::zset::SortedSet;
 use crate::format::FormatError;
-use crate::format::snapshot::{Block, Fragment, ReadError, Record, SnapshotReader, records};
+use crate::format::ReadError;
+use crate::format::snapshot::{Block, Fragment, Record, SnapshotReader, records};
 use crate::keyspace::{Keyspace, MAX_DATABASES};
 
 /// A large value some of whose fragments have been read.
@@ -27,6 +29,7 @@ enum Growing {
     Done(Value),
     /// Sorted sets are built from all members at once.
     Ranked(Vec<(f64, Box<[u8]>)>),
+    Stream(Box<parts::Builder>),
 }
 
 /// Reads all of `reader` into `space`, which must be empty and hash with the
@@ -126,13 +129,13 @@ fn fragment(
     let value = partial
         .value
         .finish(space)
-        .ok_or_else(|| error("a sorted set in order"))?;
-    let len = if let Value::Str(bytes) = &value {
-        bytes.len()
-    } else {
-        value.len()
+        .ok_or_else(|| error("a sorted set in order, or a whole stream"))?;
+    let len = match &value {
+        Value::Str(bytes) => bytes.len() as u64,
+        Value::Stream(stream) => parts::count(stream),
+        other => other.len() as u64,
     };
-    if len as u64 != partial.total {
+    if len != partial.total {
         return Err(error("each element once"));
     }
     put(space, block, Entry::large(part.key, part.expiry, value))
@@ -147,6 +150,7 @@ impl Growing {
             Kind::Set => Growing::Done(Value::Set(Table::new(seed))),
             Kind::Hash => Growing::Done(Value::Hash(Table::new(seed))),
             Kind::Zset => Growing::Ranked(Vec::new()),
+            Kind::Stream => Growing::Stream(Box::default()),
         }
     }
 
@@ -187,6 +191,7 @@ impl Growing {
                     table.insert(hash, SmallEntry::new(Kind::String, field, None, &[value]));
                     rest = &rest[n + m..];
                 }
+                Growing::Stream(builder) => rest = &rest[builder.add(rest)?..],
                 Growing::Done(_) => return None,
             }
         }
@@ -196,6 +201,7 @@ impl Growing {
     fn finish(self, space: &Keyspace) -> Option<Value> {
         match self {
             Growing::Done(value) => Some(value),
+            Growing::Stream(builder) => builder.finish().map(|s| Value::Stream(Box::new(s))),
             Growing::Ranked(members) => {
                 SortedSet::from_sorted(space.seed(), members).map(|set| Value::Zset(Box::new(set)))
             }

@@ -20,11 +20,12 @@ use super::log::{Log, LogFile};
 use super::save::{describe, exit_code, write_temp};
 use super::{JobEnd, Persist};
 use crate::command::CommandError;
-use crate::format::group::{GroupScanner, ScanStart, Tail};
+use crate::format::ReadError;
+use crate::format::group::{GroupStream, ScanStart};
 use crate::format::manifest::{BaseFile, IncrFile, Manifest, ReplacedFile};
 use crate::host::{ChildEnd, Host, Level};
 use crate::io::replace::sync_then_rename;
-use crate::io::{Disk, DiskError, OnPath, read_file};
+use crate::io::{Disk, DiskError, OnPath};
 use crate::keyspace::Keyspace;
 
 /// Failed rewrites in a row before the next automatic one waits (as in Redis).
@@ -112,7 +113,8 @@ impl Persist {
             ));
         }
         self.refuse_poisoned()?;
-        if !self.log_is_on() {
+        // A log whose turning on has failed so far is tried again.
+        if !self.settings.appendonly || self.manifest.is_none() {
             return Err(CommandError::text(
                 "ERR the log is off (persist.appendonly no): there is nothing to rewrite",
             ));
@@ -378,6 +380,7 @@ impl Persist {
             history: self.history,
             covers: plan.covers,
             end: None,
+            seed: (!plan.rdb).then_some(self.seed),
         });
         manifest.closed_at = None;
         Some(manifest)
@@ -542,22 +545,25 @@ fn put_base_in_force(
     Ok(Box::new(manifest))
 }
 
+/// Length and last checksum of a base of groups, all of which verify.
 fn end_of_base(disk: &dyn Disk, path: &Path) -> Result<(u64, u64), DiskError> {
-    let bytes = read_file(disk, path)?;
-    let mut scanner = GroupScanner::new(
-        &bytes,
-        ScanStart {
-            first_seq: Some(1),
-            prev_crc: Some(0),
-            ..ScanStart::default()
-        },
-    );
-    while scanner.next().is_some() {}
-    match scanner.tail() {
-        Some(Tail::Clean) => Ok((bytes.len() as u64, scanner.last_crc().unwrap_or(0))),
-        _ => Err(std::io::Error::other(
-            "the base that the child wrote doesn't verify",
-        ))
-        .on("check", path),
+    let file = disk.open(path).on("open", path)?;
+    let len = file.len().on("stat", path)?;
+    let start = ScanStart {
+        first_seq: Some(1),
+        prev_crc: Some(0),
+        ..ScanStart::default()
+    };
+    let mut groups = GroupStream::new(file, len, start);
+    loop {
+        match groups.next_group() {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok((len, groups.last_crc().unwrap_or(0))),
+            Err(ReadError::Io(e)) => return Err(e).on("read", path),
+            Err(ReadError::Format(e)) => {
+                let text = format!("the base that the child wrote doesn't verify: {e}");
+                return Err(std::io::Error::other(text)).on("check", path);
+            }
+        }
     }
 }

@@ -199,6 +199,7 @@ impl Persist {
             history: self.history,
             covers: subject.seq,
             end: None,
+            seed: None,
         });
         manifest.closed_at = data.is_none().then_some(0);
         commit(&*self.disk, &self.files, &manifest)?;
@@ -225,6 +226,7 @@ impl Persist {
             history: self.history,
             covers: self.seq,
             end: None,
+            seed: None,
         });
         Ok(manifest)
     }
@@ -352,6 +354,7 @@ impl Persist {
             }
             self.try_heal(host);
             self.drain(host);
+            self.mark_clean_end(host);
         }
         let wanted = promised_log || !self.settings.save_points().is_empty();
         if wanted && !self.poisoned {
@@ -359,5 +362,38 @@ impl Persist {
             let _ = self.save(host, space);
         }
         self.drain(host);
+    }
+
+    /// Ends the last file in the manifest, so that the next start takes
+    /// whatever is missing of it for damage, not for a crash's torn end. From
+    /// then on nothing may be appended to it: it wouldn't count.
+    fn mark_clean_end(&mut self, host: &mut dyn Host) {
+        let Some(log) = self
+            .log
+            .as_ref()
+            .filter(|_| self.health.is_ok() && !self.poisoned)
+        else {
+            return;
+        };
+        let (end, start) = (log.durable(), log.start());
+        // An empty file is used again.
+        if end.seq != self.seq || end.file != log.target.seq || end.len == 0 {
+            return;
+        }
+        let Some(mut manifest) = self.proposal() else {
+            return;
+        };
+        let Some(file) = manifest.incrs.iter_mut().find(|f| f.seq == end.file) else {
+            return;
+        };
+        (file.start, file.end) = (Some(start), Some(end.end()));
+        match commit(&*self.disk, &self.files, &manifest) {
+            Ok(()) => self.committed(manifest),
+            Err(e) => host.log(
+                Level::Warning,
+                &format!("The log's end could not be marked: {}. The next start takes it as after a crash.", e.error),
+            ),
+        }
+        self.health = Health::Ended;
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod expire;
 pub mod flush;
+pub mod object;
 pub mod rename;
 pub mod scan;
 

@@ -1,6 +1,7 @@
 //! Strings.
 
 pub mod get;
+pub mod lcs;
 pub mod number;
 pub mod range;
 pub mod set;

@@ -112,7 +112,11 @@ impl Options {
     }
 }
 
-fn zadd(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+/// ZADD; GEOADD is one whose scores are places.
+///
+/// # Errors
+/// What the client is told.
+pub fn zadd(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let mut options = Options::default();
     let mut first = 2;
     while let Some(word) = argv.get(first) {

@@ -1,5 +1,6 @@
 //! Going through a log file's groups, and judging how it ends.
 
+use super::chain::Due;
 use super::{GROUP_HEADER_LEN, GROUP_MAGIC, Group, UnverifiedGroup, group_at};
 use crate::format::{FormatError, HistoryId};
 
@@ -111,9 +112,7 @@ pub enum Tail {
 pub struct GroupScanner<'a> {
     file: &'a [u8],
     at: usize,
-    history: Option<HistoryId>,
-    next_seq: Option<u64>,
-    prev_crc: Option<u64>,
+    due: Due,
     durable: u64,
     mark: u64,
     tail: Option<Tail>,
@@ -123,19 +122,11 @@ impl<'a> GroupScanner<'a> {
     /// Over the whole image of a file (of a closed one, up to the length in
     /// the manifest).
     pub fn new(file: &'a [u8], start: ScanStart) -> Self {
-        let ScanStart {
-            history,
-            first_seq,
-            prev_crc,
-            durable,
-        } = start;
         Self {
             file,
             at: 0,
-            history,
-            next_seq: first_seq,
-            prev_crc,
-            durable,
+            due: Due::at(start),
+            durable: start.durable,
             mark: 0,
             tail: None,
         }
@@ -154,18 +145,18 @@ impl<'a> GroupScanner<'a> {
     /// The sequence number due next; `None` before the first group of a file
     /// of which nothing was known.
     pub fn next_seq(&self) -> Option<u64> {
-        self.next_seq
+        self.due.seq
     }
 
     /// Checksum of the last good group: what the next one must carry. At first
     /// what [`ScanStart`] said.
     pub fn last_crc(&self) -> Option<u64> {
-        self.prev_crc
+        self.due.crc
     }
 
     /// The history of the groups so far, or what [`ScanStart`] said.
     pub fn history(&self) -> Option<HistoryId> {
-        self.history
+        self.due.history
     }
 
     /// The highest mark of the good groups so far.
@@ -173,41 +164,8 @@ impl<'a> GroupScanner<'a> {
         self.mark
     }
 
-    /// Whether a good group is the one due here.
-    fn in_line(&self, group: &Group<'_>) -> Result<(), FormatError> {
-        let header = &group.header;
-        let error =
-            |expected: String, found: String| Err(FormatError::new(group.offset, expected, found));
-        if let Some(due) = self.history
-            && due != header.history
-        {
-            return error(
-                format!("a group of history {due}"),
-                header.history.to_string(),
-            );
-        }
-        if let Some(due) = self.next_seq
-            && due != header.first_seq
-        {
-            return error(
-                format!("a group from sequence {due} on"),
-                header.first_seq.to_string(),
-            );
-        }
-        if let Some(due) = self.prev_crc
-            && due != header.prev_crc
-        {
-            let found = format!("{:016x}", header.prev_crc);
-            return error(
-                format!("a group that follows the one with checksum {due:016x}"),
-                found,
-            );
-        }
-        Ok(())
-    }
-
     fn at_end(&self) -> Tail {
-        match self.next_seq {
+        match self.due.seq {
             Some(due) if due <= self.durable => {
                 let at = self.end();
                 let expected = format!("groups up to sequence {}", self.durable);
@@ -221,9 +179,9 @@ impl<'a> GroupScanner<'a> {
     fn at_bad_group(&self, mut why: FormatError) -> Tail {
         let at = self.end();
         let rest = self.file.get(self.at..).unwrap_or_default();
-        let mark = highest_mark(rest, self.history).max(self.durable);
+        let mark = highest_mark(rest, self.due.history).max(self.durable);
         // Not knowing what was due, any mark at all has to count.
-        let due = self.next_seq.unwrap_or(1);
+        let due = self.due.seq.unwrap_or(1);
         if mark < due {
             return Tail::Torn { at, why };
         }
@@ -250,7 +208,7 @@ impl<'a> Iterator for GroupScanner<'a> {
                 return None;
             }
         };
-        if let Err(why) = self.in_line(&group) {
+        if let Err(why) = self.due.take(&group) {
             self.tail = Some(Tail::Corrupt {
                 at: self.end(),
                 why,
@@ -258,9 +216,6 @@ impl<'a> Iterator for GroupScanner<'a> {
             return None;
         }
         self.at += GROUP_HEADER_LEN + group.payload.len();
-        self.history = Some(group.header.history);
-        self.next_seq = group.header.next_seq();
-        self.prev_crc = Some(group.crc);
         self.mark = self.mark.max(group.header.durable);
         Some(group)
     }

@@ -6,6 +6,7 @@ use super::{
     ReplacedFile, VERSION_LINE,
 };
 use crate::base::checksum::crc64;
+use crate::base::hash::Seed;
 use crate::format::error::{FormatError, excerpt};
 use crate::format::{HistoryId, decimal, hex};
 
@@ -115,10 +116,14 @@ impl Found {
         let history = || pairs.need("history", HistoryId::from_hex);
         match pairs.need("type", |kind| Some(kind.to_vec()))?.as_slice() {
             b"b" => {
-                pairs.only(&["history", "covers", "len", "crc"])?;
+                pairs.only(&["history", "covers", "len", "crc", "hash-seed"])?;
                 let covers = pairs.need("covers", decimal)?;
                 let end = match pairs.any(&["len", "crc"]) {
                     true => Some((pairs.need("len", decimal)?, pairs.need("crc", hex16)?)),
+                    false => None,
+                };
+                let seed = match pairs.any(&["hash-seed"]) {
+                    true => Some(Seed(pairs.need("hash-seed", sixteen)?)),
                     false => None,
                 };
                 let base = BaseFile {
@@ -127,6 +132,7 @@ impl Found {
                     history: history()?,
                     covers,
                     end,
+                    seed,
                 };
                 if self.base.replace(base).is_some() {
                     return Err(("one base file", "another".into()));
@@ -174,6 +180,12 @@ fn hex16(digits: &[u8]) -> Option<u64> {
     } else {
         None
     }
+}
+
+fn sixteen(digits: &[u8]) -> Option<[u8; 16]> {
+    let (high, low) = digits.split_at_checked(16)?;
+    let value = u128::from(hex16(high)?) << 64 | u128::from(hex16(low)?);
+    Some(value.to_be_bytes())
 }
 
 fn state(words: &[u8]) -> Option<Manifest> {

@@ -28,6 +28,7 @@ fn sample() -> Manifest {
             history: id(1),
             covers: 90,
             end: None,
+            seed: None,
         }),
         incrs: vec![
             incr(3, 91, 0xA, Some((120, 5120, 0xB))),
@@ -93,7 +94,10 @@ fn closed_log_waiting_file_and_remarks() {
     manifest.next_incr_seq = 8;
     let base = manifest.base.as_mut().unwrap();
     base.end = Some((1000, 0xC));
+    base.seed = Some(Seed(std::array::from_fn(|i| i as u8)));
     assert_eq!(Manifest::parse(&manifest.encode()).unwrap(), manifest);
+    let text = String::from_utf8(manifest.encode()).unwrap();
+    assert!(text.contains(" hash-seed 000102030405060708090a0b0c0d0e0f\n"));
     let remark = body() + "# by hand, and signed again\n";
     assert_eq!(Manifest::parse(&signed(&remark)).unwrap(), sample());
 }

@@ -378,3 +378,36 @@ fn the_size_in_info_is_that_of_the_files() {
     let mut back = open(&d, on());
     assert_eq!(back.info("aof_current_size"), size(&d));
 }
+
+#[test]
+fn after_a_clean_end_what_is_missing_is_damage() {
+    for policy in [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No] {
+        let d = disk();
+        let mut rig = open(&d, settings(policy));
+        rig.run("SET a 1");
+        assert!(rig.pass());
+        rig.run("SET b 1");
+        assert!(rig.pass());
+        rig.engine.shutdown(&mut rig.host);
+        assert_eq!(
+            rig.run("SET late 1"),
+            "-ERR the server is shutting down",
+            "what goes in now wouldn't count"
+        );
+        let file = manifest(&d).incrs.pop().unwrap();
+        let end = file.end.expect("marked");
+        let path = format!("/data/persist-aof/{}", file.name);
+        assert_eq!(ReadDisk::len(&d, Path::new(&path)).unwrap(), end.len);
+        // Whole, it is taken, and goes on in another file.
+        let mut back = open(&d.crash(Crash::DropUnsynced), settings(policy));
+        assert_eq!(back.run("MGET a b"), "[\"1\" \"1\"]");
+        // Cut between two groups or within one, it isn't.
+        for cut in [end.len - 1, end.len / 2, 0] {
+            let left = d.crash(Crash::DropUnsynced);
+            Disk::truncate(&left, Path::new(&path), cut).unwrap();
+            let refused = Rig::open(Arc::new(left), settings(policy));
+            let error = refused.err().expect("refused").to_string();
+            assert!(error.contains(&file.name), "{error}");
+        }
+    }
+}
