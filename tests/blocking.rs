@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use persist_tools::contents;
+use persist_tools::preload::{Faults, Preload};
 use persist_tools::raw::{RawClient, Resp, encode_command};
 use persist_tools::server::{Server, wait_until};
 
@@ -560,4 +561,85 @@ fn waiting_has_the_hosts_own_signs() {
         info.contains("blocking") && info.contains("noscript"),
         "{info}"
     );
+}
+
+/// Ways to fill a key, each one write of a client to the server.
+const PUSHES: &[&[&str]] = &[
+    &["PERSIST.RPUSH q 1"],
+    &["MULTI", "PERSIST.RPUSH q 1", "EXEC"],
+    &["EVAL return{redis.call('PERSIST.RPUSH','q','1')} 0"],
+    &["PERSIST.RPUSH from 1", "PERSIST.RENAME from q"],
+];
+
+fn send_all(client: &mut RawClient, commands: &[&str]) {
+    let mut out = vec![];
+    for command in commands {
+        encode_command(&mut out, &command.split(' ').collect::<Vec<_>>());
+    }
+    client.send_bytes(&out).unwrap();
+}
+
+/// Under `always`, what a client is served with is as durable as if it had popped it itself: its reply comes after the
+/// fsync, and not at all if that fails.
+#[test]
+fn a_served_client_hears_after_the_fsync() {
+    let dir = tempfile::tempdir().unwrap();
+    let control = dir.path().join("faults");
+    let server = Server::builder()
+        .with_module()
+        .config("persist.appendfsync", "always")
+        .config("persist.dir", &dir.path().to_string_lossy())
+        .preload(Preload::new().control(&control).fail_path("persist-aof"))
+        .start()
+        .unwrap();
+    let slow = Duration::from_millis(150);
+    for commands in PUSHES {
+        Faults::default().apply(&control).unwrap();
+        let (mut waiter, mut pusher) = (server.raw().unwrap(), server.raw().unwrap());
+        waiter.send(&["PERSIST.BLPOP", "q", "0"]).unwrap();
+        wait_until("it waits", LIMIT, || {
+            Ok(server.info("blocked_clients")? == "1")
+        })
+        .unwrap();
+        Faults {
+            slow_fsync_ms: slow.as_millis() as u64,
+            ..Faults::default()
+        }
+        .apply(&control)
+        .unwrap();
+        let begun = Instant::now();
+        send_all(&mut pusher, commands);
+        assert_eq!(
+            waiter.read().unwrap(),
+            Resp::Array(vec![bulk("q"), bulk("1")])
+        );
+        assert!(
+            begun.elapsed() >= slow,
+            "{commands:?}: {:?}",
+            begun.elapsed()
+        );
+    }
+    for commands in PUSHES {
+        Faults::default().apply(&control).unwrap();
+        wait_until("writes are taken again", LIMIT, || {
+            Ok(!server.words("PERSIST.DEL q from")?.is_error())
+        })
+        .unwrap();
+        let (mut waiter, mut pusher) = (server.raw().unwrap(), server.raw().unwrap());
+        waiter.send(&["PERSIST.BLPOP", "q", "0"]).unwrap();
+        wait_until("it waits", LIMIT, || {
+            Ok(server.info("blocked_clients")? == "1")
+        })
+        .unwrap();
+        let faults = Faults {
+            fail_fsync: true,
+            ..Faults::default()
+        };
+        faults.apply(&control).unwrap();
+        send_all(&mut pusher, commands);
+        waiter.set_timeout(Some(LIMIT)).unwrap();
+        let heard = waiter.read();
+        let cut_off = heard.is_err_and(|error| error.to_string().contains("closed"));
+        assert!(cut_off, "{commands:?}");
+    }
 }
