@@ -195,7 +195,7 @@ fn move_key(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
 }
 
 /// Puts `entry` in and wakes those who wait for such a key.
-fn put_new(ks: &mut Keys<'_>, entry: Entry) {
+pub(super) fn put_new(ks: &mut Keys<'_>, entry: Entry) {
     if matches!(entry.kind(), Kind::List | Kind::Zset) {
         ks.ready(entry.key());
     }
