@@ -17,6 +17,9 @@ pub struct Wait {
     /// What runs when a key is ready, its name first, if not the same
     /// command again: XREAD's `$` means the end at the time of asking.
     pub then: Option<Vec<Box<[u8]>>>,
+    /// Whether the wait ends with an error when a key is gone or becomes of
+    /// another kind, as in XREADGROUP.
+    pub unless_gone: bool,
 }
 
 /// How a blocking command runs for a client that can wait.
@@ -37,6 +40,13 @@ impl Cx<'_> {
             .as_ref()
             .and_then(|waiter| waiter.ready.as_deref())
             .is_none_or(|ready| ready == key)
+    }
+
+    /// Whether this is not the client's asking, but a key it waits for is ready.
+    pub fn has_waited(&self) -> bool {
+        self.waiter
+            .as_ref()
+            .is_some_and(|waiter| waiter.ready.is_some())
     }
 
     /// Nothing is there: lets the client wait. `false` when it can't, in a

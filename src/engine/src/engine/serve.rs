@@ -7,7 +7,10 @@ use crate::blocked::{Client, Ticket};
 use crate::command::tape::Tape;
 use crate::command::wait::Waiter;
 use crate::command::{CommandError, Flags, Reply, Spec};
+use crate::data::entry::Entry;
 use crate::host::Host;
+
+const GONE: CommandError = CommandError::text("UNBLOCKED the stream key no longer exists");
 
 /// A client that no longer waits, and what it is to be told.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ impl Engine {
             keys: wish.keys,
             deadline_ms: wish.timeout_ms.map(|ms| now_ms.saturating_add(ms)),
             resp3: reply.is_resp3(),
+            unless_gone: wish.unless_gone,
         })))
     }
 
@@ -76,11 +80,18 @@ impl Engine {
                 let Some(client) = self.blocked.get(ticket).map(Arc::clone) else {
                     continue;
                 };
-                match self.space.peek(db, &key) {
-                    // Those in front have taken all of it.
-                    None => break,
-                    Some(entry) if entry.kind() != client.kind => continue,
-                    Some(_) => {}
+                let kind = self.space.peek(db, &key).map(Entry::kind);
+                // Those in front have taken all of it.
+                if kind.is_none() && !self.blocked.concerns_gone(db, &key) {
+                    break;
+                }
+                if kind != Some(client.kind) {
+                    if client.unless_gone {
+                        self.blocked.remove(ticket);
+                        let reply = Err(GONE);
+                        out(Served { ticket, reply });
+                    }
+                    continue;
                 }
                 if let Some(reply) = self.serve_one(host, &client, &key) {
                     self.blocked.remove(ticket);

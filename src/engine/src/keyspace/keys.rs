@@ -150,7 +150,16 @@ impl Keys<'_> {
         self.effect(b"DEL", &[entry.key()]);
         self.out
             .event(self.db, EventClass::Expired, "expired", entry.key());
+        self.left(&entry);
         self.discard(entry);
+    }
+
+    /// `entry` is no longer there. Those who wait in XREADGROUP are to be told.
+    #[inline]
+    fn left(&mut self, entry: &Entry) {
+        if entry.kind() == Kind::Stream {
+            self.out.ready(self.db, entry.key());
+        }
     }
 
     /// The entry under `key`.
@@ -200,6 +209,7 @@ impl Keys<'_> {
         }
         let hash = self.table().hash(entry.key());
         if let Some(old) = self.table().insert(hash, entry) {
+            self.left(&old);
             self.discard(old);
         }
     }
@@ -220,6 +230,7 @@ impl Keys<'_> {
             return;
         }
         if let Some(old) = table.insert(hash, string::entry(key, value, expiry, max_small)) {
+            self.left(&old);
             self.discard(old);
         }
     }
@@ -228,7 +239,9 @@ impl Keys<'_> {
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
         let hash = self.space.hash(key);
         self.reap(hash, key);
-        self.table().remove(hash, key)
+        let entry = self.table().remove(hash, key)?;
+        self.left(&entry);
+        Some(entry)
     }
 
     /// Removes the entry under `key`. Tells nobody.

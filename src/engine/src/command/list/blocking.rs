@@ -144,6 +144,7 @@ fn wish(keys: &[&[u8]], timeout_ms: Option<u64>) -> Wait {
         keys: boxed(keys),
         timeout_ms,
         then: None,
+        unless_gone: false,
     }
 }
 

@@ -1,20 +1,22 @@
 //! Reading what is new: XREAD, and XREADGROUP, which also remembers who was
 //! given what.
 
-use super::super::spec::{R, W};
+use super::super::spec::{BLOCKING, R, W};
+use super::super::wait::Wait;
 use super::super::{CommandError, Cx, Group, KeyAccess, KeySpec, Spec, args};
 use super::deliver::{Changes, Receiver};
 use super::{look, no_group, open_group, put_id, put_item, strict_id};
 use crate::base::number;
 use crate::data::stream::StreamId;
 use crate::data::stream::id::c_string;
+use crate::data::value::Kind;
 
 /// The commands that read on.
 pub static SPECS: &[Spec] = &[
     Spec {
         name: "XREAD",
         arity: -4,
-        flags: R,
+        flags: R.or(BLOCKING),
         keys: &[KeySpec::half_behind(c"STREAMS", 1, KeyAccess::Read)],
         group: Group::Stream,
         since: "5.0.0",
@@ -49,7 +51,7 @@ pub static SPECS: &[Spec] = &[
     Spec {
         name: "XREADGROUP",
         arity: -7,
-        flags: W,
+        flags: W.or(BLOCKING),
         keys: &[KeySpec::half_behind(c"STREAMS", 4, KeyAccess::Read)],
         group: Group::Stream,
         since: "5.0.0",
@@ -112,8 +114,7 @@ struct Request<'a> {
 enum Found {
     /// It has been.
     Something,
-    /// Nothing is there, and nothing was replied. Who said BLOCK would wait
-    /// now; who may not, as inside a transaction, is told so.
+    /// Nothing is there, and nothing was replied.
     Nothing,
 }
 
@@ -206,6 +207,11 @@ fn from(
     if let Some(group) = group
         && !stream.is_some_and(|s| s.groups.contains_key(group))
     {
+        if cx.has_waited() {
+            return Err(CommandError::text(
+                "NOGROUP the consumer group this client was blocked on no longer exists",
+            ));
+        }
         return Err(no_group(key, group, " in XREADGROUP with GROUP option"));
     }
     match c_string(id) {
@@ -229,25 +235,54 @@ fn from(
 fn read(cx: &mut Cx<'_>, argv: &[&[u8]], grouped: bool) -> Result<(), CommandError> {
     let request = request(argv, grouped)?;
     let group = request.group.map(|(group, _)| group);
-    let pairs = request.keys.iter().zip(request.ids);
-    let from: Vec<From> = pairs
-        .map(|(key, id)| from(cx, key, id, group))
-        .collect::<Result<_, _>>()?;
-    match serve(cx, &request, &from)? {
-        Found::Something => {}
-        Found::Nothing => {
-            let _would_wait = request.block_ms;
+    let mut from = Vec::with_capacity(request.keys.len());
+    for (key, id) in request.keys.iter().zip(request.ids) {
+        from.push(if cx.looks_at(key) {
+            Some(self::from(cx, key, id, group)?)
+        } else {
+            None
+        });
+    }
+    if serve(cx, &request, &from)? == Found::Nothing {
+        let waits = match request.block_ms {
+            Some(ms) => cx.wait(wish(argv, &request, &from, ms)),
+            None => false,
+        };
+        if !waits {
             cx.reply.null_array();
         }
     }
     Ok(())
 }
 
+/// What is waited for: `$` is the end of the stream as it is now.
+fn wish(argv: &[&[u8]], request: &Request<'_>, from: &[Option<From>], ms: u64) -> Wait {
+    let mut then: Vec<Box<[u8]>> = argv.iter().map(|&arg| arg.into()).collect();
+    let first_id = then.len() - from.len();
+    for (arg, from) in then[first_id..].iter_mut().zip(from) {
+        if let Some(From::Behind(id)) = from {
+            *arg = id.text().as_bytes().into();
+        }
+    }
+    Wait {
+        kind: Kind::Stream,
+        keys: request.keys.iter().map(|&key| key.into()).collect(),
+        timeout_ms: Some(ms).filter(|ms| *ms > 0),
+        then: Some(then),
+        unless_gone: request.group.is_some(),
+    }
+}
+
 /// Replies what there is in each stream, if there is any.
-fn serve(cx: &mut Cx<'_>, request: &Request<'_>, from: &[From]) -> Result<Found, CommandError> {
+fn serve(
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    from: &[Option<From>],
+) -> Result<Found, CommandError> {
     let mut streams = Streams::default();
     for (key, from) in request.keys.iter().zip(from) {
-        match (request.group, *from) {
+        let Some(from) = *from else { continue };
+        match (request.group, from) {
             (None, From::Behind(id)) => plain(cx, key, id, request.count, &mut streams)?,
             (None, From::New) => {}
             (Some((group, consumer)), from) => {

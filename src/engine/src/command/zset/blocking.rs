@@ -94,6 +94,7 @@ fn wish(keys: &[&[u8]], timeout_ms: Option<u64>) -> Wait {
         keys: keys.iter().map(|&key| key.into()).collect(),
         timeout_ms,
         then: None,
+        unless_gone: false,
     }
 }
 
