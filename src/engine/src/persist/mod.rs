@@ -7,8 +7,8 @@
 //! under way the event loop writes nothing to it, so there is one writer at
 //! any moment.
 //!
-//! - [`load`]: which files win at start, and reading them; [`verify`]: whether
-//!   the log is whole; [`repair`]: what a crash left is tidied up.
+//! - [`load`]: which files win at start, and reading them; [`reading`]: what
+//!   that tells; [`verify`]: whether the log is whole; [`repair`]: what a crash left is tidied up.
 //! - [`start`]: from what was found to a running log.
 //! - [`log`]: effects become groups, groups become durable.
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails.
@@ -25,6 +25,7 @@ pub mod heal;
 pub mod info;
 pub mod load;
 pub mod log;
+pub mod reading;
 pub mod repair;
 pub mod replay;
 pub mod restore;
