@@ -1,6 +1,9 @@
 //! Commands that wait for durable keys, with several clients, against the host's own.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+#[path = "blocking/streams.rs"]
+mod streams;
+
 use std::time::{Duration, Instant};
 
 use persist_tools::contents;
@@ -380,7 +383,7 @@ fn compare(resp3: bool) {
     let mut host = Cast::new("", "", resp3);
     let mut durable = Cast::new("PERSIST.", "", resp3);
     let mut routed = Cast::new("", "*", resp3);
-    for story in STORIES {
+    for story in STORIES.iter().chain(streams::STORIES) {
         let wanted = host.play(story);
         for (name, cast) in [("durable", &mut durable), ("routed", &mut routed)] {
             let got = cast.play(story);

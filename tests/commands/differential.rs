@@ -188,13 +188,11 @@ impl Differential {
                 // The host refuses bad subcommands before it queues or runs anything.
                 | "XGROUP" | "XINFO" | "OBJECT"
         );
-        // In a script BLOCK is an error, in a transaction nothing waits.
-        let simple = !(alone || waits);
         let way = match self.maker.below(100) {
-            _ if waiting::may_wait(&name) => Way::Transaction,
+            _ if waits || waiting::may_wait(&name) => Way::Transaction,
             0..5 if !alone => Way::Transaction,
-            5..9 if simple => Way::Script,
-            9..13 if simple => Way::Script3,
+            5..9 if !alone => Way::Script,
+            9..13 if !alone => Way::Script3,
             _ => Way::Plain,
         };
         let (host, host_events) = self.one(argv, way, "host")?;

@@ -26,6 +26,8 @@ pub struct Client {
     pub keys: Vec<Box<[u8]>>,
     /// Monotonic time at which it gives up, in ms.
     pub deadline_ms: Option<u64>,
+    /// Whether it is told so when a key holds no such value any more.
+    pub needs_keys: bool,
     /// Whether it speaks RESP3.
     pub resp3: bool,
 }
@@ -121,12 +123,17 @@ impl Blocked {
         }
     }
 
-    /// A database holds another's content now.
-    pub fn database_replaced(&mut self, db: u32, content: &Table<Entry>) {
+    /// A database holds another content now.
+    pub fn database_replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
         let Some(queues) = self.queues.get(&db) else {
             return;
         };
-        let there = |key: &[u8]| content.get(content.hash(key), key).is_some();
+        // That a stream is gone may be of interest, too.
+        let there = |key: &[u8]| {
+            let was = before.get(before.hash(key), key);
+            after.get(after.hash(key), key).is_some()
+                || was.is_some_and(|entry| entry.kind() == Kind::Stream)
+        };
         let keys = queues.keys().filter(|key| there(key));
         let keys: Vec<Box<[u8]>> = keys.cloned().collect();
         for key in keys {
@@ -175,6 +182,7 @@ mod tests {
             kind: Kind::List,
             keys: keys.iter().map(|k| k.as_bytes().into()).collect(),
             deadline_ms,
+            needs_keys: false,
             resp3: false,
         }
     }

@@ -112,7 +112,7 @@ impl Outcome for Doings<'_> {
     }
     fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
         self.host.replaced(db, before, after);
-        self.blocked.database_replaced(db, after);
+        self.blocked.database_replaced(db, before, after);
     }
 }
 

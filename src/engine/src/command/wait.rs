@@ -14,6 +14,9 @@ pub struct Wait {
     pub keys: Vec<Box<[u8]>>,
     /// How long, in ms; `None` is for ever.
     pub timeout_ms: Option<u64>,
+    /// Whether waiting makes no sense any more once a key holds no such value:
+    /// XREADGROUP, whose group goes with the stream.
+    pub needs_keys: bool,
     /// What runs when a key is ready, its name first, if not the same
     /// command again: XREAD's `$` means the end at the time of asking.
     pub then: Option<Vec<Box<[u8]>>>,
@@ -37,6 +40,12 @@ impl Cx<'_> {
             .as_ref()
             .and_then(|waiter| waiter.ready.as_deref())
             .is_none_or(|ready| ready == key)
+    }
+
+    /// Whether the client has waited, and this is for the key that is ready.
+    pub fn has_waited(&self) -> bool {
+        let waiter = self.waiter.as_ref();
+        waiter.is_some_and(|waiter| waiter.ready.is_some())
     }
 
     /// Nothing is there: lets the client wait. `false` when it can't, in a

@@ -9,6 +9,9 @@ use crate::command::wait::Waiter;
 use crate::command::{CommandError, Flags, Reply, Spec};
 use crate::host::Host;
 
+/// What clients are told that need the key they wait for.
+const GONE: CommandError = CommandError::text("UNBLOCKED the stream key no longer exists");
+
 /// A client that no longer waits, and what it is to be told.
 #[derive(Debug)]
 pub struct Served {
@@ -53,6 +56,7 @@ impl Engine {
             kind: wish.kind,
             keys: wish.keys,
             deadline_ms: wish.timeout_ms.map(|ms| now_ms.saturating_add(ms)),
+            needs_keys: wish.needs_keys,
             resp3: reply.is_resp3(),
         })))
     }
@@ -76,13 +80,15 @@ impl Engine {
                 let Some(client) = self.blocked.get(ticket).map(Arc::clone) else {
                     continue;
                 };
-                match self.space.peek(db, &key) {
-                    // Those in front have taken all of it.
-                    None => break,
-                    Some(entry) if entry.kind() != client.kind => continue,
-                    Some(_) => {}
-                }
-                if let Some(reply) = self.serve_one(host, &client, &key) {
+                let reply = match self.space.peek(db, &key) {
+                    Some(entry) if entry.kind() == client.kind => {
+                        self.serve_one(host, &client, &key)
+                    }
+                    _ if client.needs_keys => Some(Err(GONE)),
+                    // Of another kind, or those in front have taken all of it.
+                    _ => None,
+                };
+                if let Some(reply) = reply {
                     self.blocked.remove(ticket);
                     out(Served { ticket, reply });
                 }

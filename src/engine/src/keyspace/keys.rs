@@ -145,8 +145,18 @@ impl Keys<'_> {
         }
     }
 
+    /// `entry` is no longer in the keyspace: who reads as one of its group's
+    /// consumers waits in vain.
+    #[inline]
+    fn left(&mut self, entry: &Entry) {
+        if entry.kind() == Kind::Stream {
+            self.out.ready(self.db, entry.key());
+        }
+    }
+
     /// Tells that `entry` ended and frees it.
     pub fn expired(&mut self, entry: Entry) {
+        self.left(&entry);
         self.effect(b"DEL", &[entry.key()]);
         self.out
             .event(self.db, EventClass::Expired, "expired", entry.key());
@@ -200,6 +210,7 @@ impl Keys<'_> {
         }
         let hash = self.table().hash(entry.key());
         if let Some(old) = self.table().insert(hash, entry) {
+            self.left(&old);
             self.discard(old);
         }
     }
@@ -220,6 +231,7 @@ impl Keys<'_> {
             return;
         }
         if let Some(old) = table.insert(hash, string::entry(key, value, expiry, max_small)) {
+            self.left(&old);
             self.discard(old);
         }
     }
@@ -228,7 +240,9 @@ impl Keys<'_> {
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
         let hash = self.space.hash(key);
         self.reap(hash, key);
-        self.table().remove(hash, key)
+        let entry = self.table().remove(hash, key)?;
+        self.left(&entry);
+        Some(entry)
     }
 
     /// Removes the entry under `key`. Tells nobody.

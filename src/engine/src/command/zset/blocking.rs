@@ -93,6 +93,7 @@ fn wish(keys: &[&[u8]], timeout_ms: Option<u64>) -> Wait {
         kind: Kind::Zset,
         keys: keys.iter().map(|&key| key.into()).collect(),
         timeout_ms,
+        needs_keys: false,
         then: None,
     }
 }
