@@ -26,15 +26,17 @@ pub struct Client {
     pub keys: Vec<Box<[u8]>>,
     /// Monotonic time at which it gives up, in ms.
     pub deadline_ms: Option<u64>,
-    /// Whether it is told so when a key holds no such value any more.
-    pub needs_keys: bool,
     /// Whether it speaks RESP3.
     pub resp3: bool,
+    /// Whether it waits no longer than its key is of that kind.
+    pub unless_gone: bool,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     tickets: BTreeSet<Ticket>,
+    /// How many of them wait no longer than the key is there.
+    unless_gone: usize,
     /// Whether the key is among those that are ready.
     is_ready: bool,
 }
@@ -69,7 +71,9 @@ impl Blocked {
         for key in &client.keys {
             let queues = self.queues.entry(client.db).or_default();
             let queue = queues.entry(key.clone()).or_default();
-            queue.tickets.insert(ticket);
+            if queue.tickets.insert(ticket) {
+                queue.unless_gone += usize::from(client.unless_gone);
+            }
         }
         if let Some(at) = client.deadline_ms {
             self.deadlines.insert((at, ticket));
@@ -87,7 +91,9 @@ impl Blocked {
         if let Some(queues) = self.queues.get_mut(&client.db) {
             for key in &client.keys {
                 let is_empty = queues.get_mut(key).is_some_and(|queue| {
-                    queue.tickets.remove(&ticket);
+                    if queue.tickets.remove(&ticket) {
+                        queue.unless_gone -= usize::from(client.unless_gone);
+                    }
                     queue.tickets.is_empty()
                 });
                 if is_empty {
@@ -123,18 +129,14 @@ impl Blocked {
         }
     }
 
-    /// A database holds another content now.
+    /// A database holds other content now.
     pub fn database_replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
         let Some(queues) = self.queues.get(&db) else {
             return;
         };
-        // That a stream is gone may be of interest, too.
-        let there = |key: &[u8]| {
-            let was = before.get(before.hash(key), key);
-            after.get(after.hash(key), key).is_some()
-                || was.is_some_and(|entry| entry.kind() == Kind::Stream)
-        };
-        let keys = queues.keys().filter(|key| there(key));
+        let there = |table: &Table<Entry>, key: &[u8]| table.get(table.hash(key), key).is_some();
+        let keys = queues.keys();
+        let keys = keys.filter(|key| there(before, key) || there(after, key));
         let keys: Vec<Box<[u8]>> = keys.cloned().collect();
         for key in keys {
             self.key_ready(db, &key);
@@ -162,6 +164,12 @@ impl Blocked {
         queue.tickets.range(after + 1..).next().copied()
     }
 
+    /// Whether somebody in the queue of `key` is to be told that it is gone.
+    pub fn concerns_gone(&self, db: u32, key: &[u8]) -> bool {
+        let queue = self.queues.get(&db).and_then(|queues| queues.get(key));
+        queue.is_some_and(|queue| queue.unless_gone > 0)
+    }
+
     /// A client whose time is up.
     pub fn next_due(&self, now_ms: u64) -> Option<Ticket> {
         let (at, ticket) = self.deadlines.first()?;
@@ -182,8 +190,8 @@ mod tests {
             kind: Kind::List,
             keys: keys.iter().map(|k| k.as_bytes().into()).collect(),
             deadline_ms,
-            needs_keys: false,
             resp3: false,
+            unless_gone: false,
         }
     }
 

@@ -158,7 +158,7 @@ impl Engine {
             fresh,
         };
         let (persist, space) =
-            Persist::start(beginning, &limits, host).map_err(|e| OpenError(e.0))?;
+            Persist::start(beginning, &limits, host).map_err(|e| OpenError(e.text))?;
         let mut engine = Engine {
             space,
             limits,

@@ -292,11 +292,14 @@ impl Maker {
         }
     }
 
-    /// In a transaction nothing waits.
+    /// The host would wait where nothing is to be read; so only a moment.
     fn block(&mut self, argv: &mut Argv) {
         if self.chance(10) {
             argv.push(b"BLOCK".to_vec());
-            argv.push(self.pick(&["0", "0", "0", "5000", "-1", "abc"]).into());
+            argv.push(
+                self.pick(&["1", "1", "1", "2", "1", "2", "-1", "abc"])
+                    .into(),
+            );
         }
     }
 

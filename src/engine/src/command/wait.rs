@@ -14,12 +14,12 @@ pub struct Wait {
     pub keys: Vec<Box<[u8]>>,
     /// How long, in ms; `None` is for ever.
     pub timeout_ms: Option<u64>,
-    /// Whether waiting makes no sense any more once a key holds no such value:
-    /// XREADGROUP, whose group goes with the stream.
-    pub needs_keys: bool,
     /// What runs when a key is ready, its name first, if not the same
     /// command again: XREAD's `$` means the end at the time of asking.
     pub then: Option<Vec<Box<[u8]>>>,
+    /// Whether the wait ends with an error when a key is gone or becomes of
+    /// another kind, as in XREADGROUP.
+    pub unless_gone: bool,
 }
 
 /// How a blocking command runs for a client that can wait.
@@ -42,10 +42,11 @@ impl Cx<'_> {
             .is_none_or(|ready| ready == key)
     }
 
-    /// Whether the client has waited, and this is for the key that is ready.
+    /// Whether this is not the client's asking, but a key it waits for is ready.
     pub fn has_waited(&self) -> bool {
-        let waiter = self.waiter.as_ref();
-        waiter.is_some_and(|waiter| waiter.ready.is_some())
+        self.waiter
+            .as_ref()
+            .is_some_and(|waiter| waiter.ready.is_some())
     }
 
     /// Nothing is there: lets the client wait. `false` when it can't, in a

@@ -7,9 +7,9 @@ use crate::blocked::{Client, Ticket};
 use crate::command::tape::Tape;
 use crate::command::wait::Waiter;
 use crate::command::{CommandError, Flags, Reply, Spec};
+use crate::data::entry::Entry;
 use crate::host::Host;
 
-/// What clients are told that need the key they wait for.
 const GONE: CommandError = CommandError::text("UNBLOCKED the stream key no longer exists");
 
 /// A client that no longer waits, and what it is to be told.
@@ -56,8 +56,8 @@ impl Engine {
             kind: wish.kind,
             keys: wish.keys,
             deadline_ms: wish.timeout_ms.map(|ms| now_ms.saturating_add(ms)),
-            needs_keys: wish.needs_keys,
             resp3: reply.is_resp3(),
+            unless_gone: wish.unless_gone,
         })))
     }
 
@@ -80,15 +80,20 @@ impl Engine {
                 let Some(client) = self.blocked.get(ticket).map(Arc::clone) else {
                     continue;
                 };
-                let reply = match self.space.peek(db, &key) {
-                    Some(entry) if entry.kind() == client.kind => {
-                        self.serve_one(host, &client, &key)
+                let kind = self.space.peek(db, &key).map(Entry::kind);
+                // Those in front have taken all of it.
+                if kind.is_none() && !self.blocked.concerns_gone(db, &key) {
+                    break;
+                }
+                if kind != Some(client.kind) {
+                    if client.unless_gone {
+                        self.blocked.remove(ticket);
+                        let reply = Err(GONE);
+                        out(Served { ticket, reply });
                     }
-                    _ if client.needs_keys => Some(Err(GONE)),
-                    // Of another kind, or those in front have taken all of it.
-                    _ => None,
-                };
-                if let Some(reply) = reply {
+                    continue;
+                }
+                if let Some(reply) = self.serve_one(host, &client, &key) {
                     self.blocked.remove(ticket);
                     out(Served { ticket, reply });
                 }

@@ -145,22 +145,21 @@ impl Keys<'_> {
         }
     }
 
-    /// `entry` is no longer in the keyspace: who reads as one of its group's
-    /// consumers waits in vain.
+    /// Tells that `entry` ended and frees it.
+    pub fn expired(&mut self, entry: Entry) {
+        self.effect(b"DEL", &[entry.key()]);
+        self.out
+            .event(self.db, EventClass::Expired, "expired", entry.key());
+        self.left(&entry);
+        self.discard(entry);
+    }
+
+    /// `entry` is no longer there. Those who wait in XREADGROUP are to be told.
     #[inline]
     fn left(&mut self, entry: &Entry) {
         if entry.kind() == Kind::Stream {
             self.out.ready(self.db, entry.key());
         }
-    }
-
-    /// Tells that `entry` ended and frees it.
-    pub fn expired(&mut self, entry: Entry) {
-        self.left(&entry);
-        self.effect(b"DEL", &[entry.key()]);
-        self.out
-            .event(self.db, EventClass::Expired, "expired", entry.key());
-        self.discard(entry);
     }
 
     /// The entry under `key`.

@@ -7,15 +7,14 @@
 //! under way the event loop writes nothing to it, so there is one writer at
 //! any moment.
 //!
-//! - [`load`]: which files win at start, and reading them; [`verify`]: whether
-//!   the log is whole; [`repair`]: what a crash left is tidied up.
+//! - [`load`]: which files win at start, and reading them; [`reading`]: what
+//!   that tells; [`verify`]: whether the log is whole; [`repair`]: what a crash left is tidied up.
 //! - [`start`]: from what was found to a running log.
 //! - [`log`]: effects become groups, groups become durable.
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
-//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back;
-//!   [`stream_base`]: a stream as commands.
+//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
 
 pub mod commit;
 pub mod dump;
@@ -26,13 +25,13 @@ pub mod heal;
 pub mod info;
 pub mod load;
 pub mod log;
+pub mod reading;
 pub mod repair;
 pub mod replay;
 pub mod restore;
 pub mod rewrite;
 pub mod save;
 pub mod start;
-pub mod stream_base;
 pub mod turn;
 pub mod verify;
 

@@ -143,8 +143,8 @@ fn wish(keys: &[&[u8]], timeout_ms: Option<u64>) -> Wait {
         kind: Kind::List,
         keys: boxed(keys),
         timeout_ms,
-        needs_keys: false,
         then: None,
+        unless_gone: false,
     }
 }
 

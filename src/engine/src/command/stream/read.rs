@@ -203,12 +203,11 @@ fn from(
     id: &[u8],
     group: Option<&[u8]>,
 ) -> Result<From, CommandError> {
-    let waited = cx.has_waited();
     let stream = look(&mut cx.ks, key)?;
     if let Some(group) = group
         && !stream.is_some_and(|s| s.groups.contains_key(group))
     {
-        if waited {
+        if cx.has_waited() {
             return Err(CommandError::text(
                 "NOGROUP the consumer group this client was blocked on no longer exists",
             ));
@@ -236,14 +235,19 @@ fn from(
 fn read(cx: &mut Cx<'_>, argv: &[&[u8]], grouped: bool) -> Result<(), CommandError> {
     let request = request(argv, grouped)?;
     let group = request.group.map(|(group, _)| group);
-    let mut begins = Vec::with_capacity(request.keys.len());
-    for (&key, id) in request.keys.iter().zip(request.ids) {
-        if cx.looks_at(key) {
-            begins.push((key, from(cx, key, id, group)?));
-        }
+    let mut from = Vec::with_capacity(request.keys.len());
+    for (key, id) in request.keys.iter().zip(request.ids) {
+        from.push(if cx.looks_at(key) {
+            Some(self::from(cx, key, id, group)?)
+        } else {
+            None
+        });
     }
-    if let Found::Nothing = serve(cx, &request, &begins)? {
-        let waits = request.block_ms.is_some() && cx.wait(wish(cx.spec.name, &request, &begins));
+    if serve(cx, &request, &from)? == Found::Nothing {
+        let waits = match request.block_ms {
+            Some(ms) => cx.wait(wish(argv, &request, &from, ms)),
+            None => false,
+        };
         if !waits {
             cx.reply.null_array();
         }
@@ -251,47 +255,34 @@ fn read(cx: &mut Cx<'_>, argv: &[&[u8]], grouped: bool) -> Result<(), CommandErr
     Ok(())
 }
 
-/// How a client waits: for what comes behind the ids as they are now. Who
-/// waits without a COUNT gets no more than some, as in Redis.
-fn wish(name: &str, request: &Request<'_>, begins: &[(&[u8], From)]) -> Wait {
-    const SOME: usize = 1000;
-    let block = request.block_ms.unwrap_or(0);
-    let count = if request.count == usize::MAX {
-        SOME
-    } else {
-        request.count
-    };
-    let (block_text, count) = (block.to_string(), count.to_string());
-    let mut words: Vec<&[u8]> = vec![name.as_bytes()];
-    if let Some((group, consumer)) = request.group {
-        words.extend([b"GROUP", group, consumer]);
-    }
-    if request.no_ack {
-        words.push(b"NOACK");
-    }
-    words.extend([&b"BLOCK"[..], block_text.as_bytes()]);
-    words.extend([&b"COUNT"[..], count.as_bytes(), b"STREAMS"]);
-    let mut then: Vec<Box<[u8]>> = words.into_iter().map(Box::from).collect();
-    // A key that is named twice is waited for as it was named first.
+/// What is waited for: `$` is the end of the stream as it is now, and a key
+/// named twice is waited for as it was named first. Who tells no COUNT gets no
+/// more than some, as in Redis.
+fn wish(argv: &[&[u8]], request: &Request<'_>, from: &[Option<From>], ms: u64) -> Wait {
     let (mut keys, mut ids) = (Vec::<Box<[u8]>>::new(), Vec::<Box<[u8]>>::new());
-    for (key, from) in begins {
-        if keys.iter().any(|known| **known == **key) {
+    for ((&key, &id), from) in request.keys.iter().zip(request.ids).zip(from) {
+        if keys.iter().any(|known| **known == *key) {
             continue;
         }
-        keys.push((*key).into());
+        keys.push(key.into());
         ids.push(match from {
-            From::Behind(id) => id.text().as_bytes().into(),
-            From::New => b">"[..].into(),
+            Some(From::Behind(id)) => id.text().as_bytes().into(),
+            _ => id.into(),
         });
+    }
+    let options = argv.len() - 2 * request.keys.len();
+    let mut then: Vec<Box<[u8]>> = argv[..options].iter().map(|&arg| arg.into()).collect();
+    if request.count == usize::MAX {
+        then.splice(1..1, [&b"COUNT"[..], b"1000"].map(Box::from));
     }
     then.extend(keys.iter().cloned());
     then.extend(ids);
     Wait {
         kind: Kind::Stream,
         keys,
-        timeout_ms: Some(block).filter(|ms| *ms > 0),
-        needs_keys: request.group.is_some(),
+        timeout_ms: Some(ms).filter(|ms| *ms > 0),
         then: Some(then),
+        unless_gone: request.group.is_some(),
     }
 }
 
@@ -299,10 +290,11 @@ fn wish(name: &str, request: &Request<'_>, begins: &[(&[u8], From)]) -> Wait {
 fn serve(
     cx: &mut Cx<'_>,
     request: &Request<'_>,
-    begins: &[(&[u8], From)],
+    from: &[Option<From>],
 ) -> Result<Found, CommandError> {
     let mut streams = Streams::default();
-    for &(key, from) in begins {
+    for (key, from) in request.keys.iter().zip(from) {
+        let Some(from) = *from else { continue };
         match (request.group, from) {
             (None, From::Behind(id)) => plain(cx, key, id, request.count, &mut streams)?,
             (None, From::New) => {}

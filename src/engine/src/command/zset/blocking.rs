@@ -93,8 +93,8 @@ fn wish(keys: &[&[u8]], timeout_ms: Option<u64>) -> Wait {
         kind: Kind::Zset,
         keys: keys.iter().map(|&key| key.into()).collect(),
         timeout_ms,
-        needs_keys: false,
         then: None,
+        unless_gone: false,
     }
 }
 
