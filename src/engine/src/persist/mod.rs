@@ -16,6 +16,7 @@
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
+//! - [`rescue`]: a sound log of what a start refuses; for the offline tool.
 
 pub mod commit;
 pub mod dump;
@@ -29,6 +30,7 @@ pub mod log;
 pub mod reading;
 pub mod repair;
 pub mod replay;
+pub mod rescue;
 pub mod restore;
 pub mod rewrite;
 pub mod save;
