@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use persist_engine::command::{CommandError, table};
+use persist_engine::command::{CommandError, args, table};
 use persist_engine::engine::Engine;
 use redis_module::raw;
 
@@ -11,6 +11,7 @@ use crate::ffi::{self, Ctx};
 use crate::host::Link;
 use crate::info;
 use crate::state::{self, Caller};
+use crate::sync;
 use crate::users;
 
 /// A command's declaration.
@@ -64,6 +65,16 @@ pub static COMMANDS: &[Admin] = &[
         arity: 1,
         complexity: "O(1)",
         summary: "Rewrites the log in a child process, so that it gets short.",
+    },
+    Admin {
+        name: "SYNC",
+        syntax: "[timeout]",
+        entry: sync,
+        flags: "deny-script",
+        categories: "slow",
+        arity: -1,
+        complexity: "O(1)",
+        summary: "Waits until everything written before is durable, for at most so many milliseconds: 1 if it is, 0 if the time is up.",
     },
     Admin {
         name: "LASTSAVE",
@@ -134,6 +145,33 @@ fn in_unit(ctx: Ctx<'_>) -> bool {
 extern "C" fn rewrite(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
     on_engine(ctx, argv, argc, |engine, host, ctx, _| {
         engine.rewrite(host).map(|t| ctx.reply_simple(t))
+    })
+}
+
+extern "C" fn sync(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| {
+        let timeout = match args {
+            [_] => 0,
+            [_, timeout] => args::int(timeout)
+                .map_err(|_| CommandError::text("ERR timeout is not an integer or out of range"))?,
+            _ => return Err(CommandError::Syntax),
+        };
+        if timeout < 0 {
+            return Err(CommandError::text("ERR timeout is negative"));
+        }
+        // What these write is one unit, and durable as one.
+        if in_unit(ctx) {
+            return Err(CommandError::text(
+                "ERR PERSIST.SYNC isn't allowed in a transaction or script",
+            ));
+        }
+        let seq = engine.ask_sync()?;
+        if engine.is_durable(seq) {
+            ctx.reply_int(1);
+        } else {
+            sync::block(ctx, seq, timeout);
+        }
+        Ok(())
     })
 }
 

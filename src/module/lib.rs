@@ -20,6 +20,7 @@ mod reply;
 mod route;
 mod state;
 mod survey;
+mod sync;
 mod users;
 
 use std::any::Any;

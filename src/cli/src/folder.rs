@@ -69,6 +69,14 @@ impl Folder {
         })
     }
 
+    /// Keeps servers out while the files are worked with.
+    ///
+    /// # Errors
+    /// A server owns the folder.
+    pub fn lock(&self, create: bool) -> Result<lock::Lock, Failure> {
+        lock::acquire(&self.dir, create).map_err(|text| Failure::Told(text, 1))
+    }
+
     /// What the operator should know of a server that owns the folder.
     pub fn warning(&self) -> Option<String> {
         let pid = self.server?;
@@ -100,7 +108,9 @@ impl Folder {
         self.loader(&limits).inspect_snapshot(bar)
     }
 
-    fn loader<'a>(&'a self, limits: &'a Limits) -> Loader<'a> {
+    /// What reads the files. `limits` only matter to how values are kept in
+    /// memory.
+    pub fn loader<'a>(&'a self, limits: &'a Limits) -> Loader<'a> {
         Loader {
             disk: &OsDisk,
             files: &self.files,

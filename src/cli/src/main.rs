@@ -6,6 +6,7 @@
 //! - [`bar`]: how far reading has come, on a terminal.
 //! - [`text`]: bytes as people and JSON see them; [`value`]: what a key holds;
 //!   [`json`]: a key as JSON; [`filter`]: which keys.
+//! - [`target`]: where what is made goes, and whether it may.
 //! - One file for each command.
 #![forbid(unsafe_code)]
 
@@ -17,6 +18,8 @@ mod folder;
 mod info;
 mod json;
 mod lock;
+mod repair;
+mod target;
 mod text;
 mod value;
 
@@ -82,6 +85,7 @@ enum Command {
     Info(info::Options),
     #[command(visible_alias = "dump")]
     Export(export::Options),
+    Repair(repair::Options),
 }
 
 /// A folder to read.
@@ -128,6 +132,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&cli.names, options, &mut out),
         Command::Info(options) => info::run(&cli.names, options, &mut out),
         Command::Export(options) => export::run(&cli.names, options, &mut out),
+        Command::Repair(options) => repair::run(&cli.names, options, &mut out),
     };
     let ended = ended.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
     match ended {

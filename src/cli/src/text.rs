@@ -35,6 +35,59 @@ pub fn time(ms: u64) -> String {
     )
 }
 
+/// Unix ms of `2026-11-21T19:30:00Z`, with or without a fraction and the `Z`;
+/// a blank does for the `T`, and the time of day may be missing. UTC.
+pub fn parse_time(text: &str) -> Option<u64> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
+    let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, "0:0:0"));
+    let numbers = |text: &str, by| {
+        text.split(by)
+            .map(str::parse)
+            .collect::<Result<Vec<u64>, _>>()
+    };
+    let [year, month, day] = numbers(date, '-').ok()?.try_into().ok()?;
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, ""));
+    let clock = numbers(clock, ':').ok()?;
+    let (hour, minute) = (*clock.first()?, *clock.get(1)?);
+    let second = clock.get(2).copied().unwrap_or(0);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = [
+        31,
+        28 + u64::from(leap),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
+    let length = days.get(usize::try_from(month.checked_sub(1)?).ok()?)?;
+    let sound = (1970..=9999).contains(&year) && (1..=*length).contains(&day);
+    if !sound || clock.len() > 3 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // See `time`: years that begin in March.
+    let (y, m) = if month < 3 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
+    let days = 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719_468;
+    Some((days * 86_400 + hour * 3600 + minute * 60 + second) * 1000 + milliseconds(fraction)?)
+}
+
+/// The ms in the digits behind a point.
+pub fn milliseconds(fraction: &str) -> Option<u64> {
+    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    format!("{fraction:0<3}").get(..3)?.parse().ok()
+}
+
 /// Bytes in a JSON document: text where they are UTF-8, else an object that
 /// says so.
 pub fn json_bytes(bytes: &[u8]) -> Value {
@@ -76,6 +129,23 @@ mod tests {
         assert_eq!(time(951_782_399_999), "2000-02-28T23:59:59.999Z");
         assert_eq!(time(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(time(1_795_289_450_123), "2026-11-21T19:30:50.123Z");
+        for ms in (0..4_000_000_000_000u64).step_by(86_400_000 * 9 + 12_345_678) {
+            assert_eq!(parse_time(&time(ms)), Some(ms));
+        }
+        assert_eq!(parse_time("2000-02-29 12:00"), Some(951_825_600_000));
+        assert_eq!(parse_time("2000-02-29"), Some(951_782_400_000));
+        assert_eq!(parse_time("1970-01-01T00:00:00.5"), Some(500));
+        for bad in [
+            "",
+            "2001-02-29",
+            "2000-13-01",
+            "2000-01-01T24:00:00",
+            "2000-1",
+            "x",
+            "2000-01-01T1",
+        ] {
+            assert_eq!(parse_time(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -401,6 +401,20 @@ impl Engine {
         self.persist.rewrite(host)
     }
 
+    /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_durable`]
+    /// for.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn ask_sync(&mut self) -> Result<u64, CommandError> {
+        self.persist.ask_sync()
+    }
+
+    /// Whether every effect up to `seq` is durable.
+    pub fn is_durable(&self, seq: u64) -> bool {
+        self.persist.is_durable(seq)
+    }
+
     /// PERSIST.LASTSAVE: unix time in seconds.
     pub fn last_save(&self) -> u64 {
         self.persist.last_save()

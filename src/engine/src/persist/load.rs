@@ -188,6 +188,18 @@ impl Loader<'_> {
             .map(|_| ())
     }
 
+    /// Verifies a base by itself.
+    ///
+    /// # Errors
+    /// What is damaged.
+    pub(super) fn inspect_base(
+        &self,
+        base: &BaseFile,
+        progress: Progress<'_>,
+    ) -> Result<(), LoadError> {
+        self.base::<Counter>(base, &mut self.empty(), progress)
+    }
+
     fn read<T: Target>(&self, progress: Progress<'_>) -> Result<Recovered<T>, LoadError> {
         let snapshot = self.snapshot_header()?;
         let mut repairs = self.leftovers()?;
