@@ -1,6 +1,7 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
 mod bitmaps;
+mod fields;
 mod geo;
 mod hyperloglogs;
 mod sorting;
@@ -23,6 +24,7 @@ pub enum Family {
     Sorting,
     HyperLogLogs,
     Places,
+    HashFields,
 }
 
 const INTEGERS: &[&str] = &[
@@ -150,6 +152,7 @@ impl Maker {
                 Family::Sorting => self.sorting(),
                 Family::HyperLogLogs => self.hyperloglog(),
                 Family::Places => self.geo(),
+                Family::HashFields => self.hash_fields(),
             },
         };
         if self.chance(3) {

@@ -49,10 +49,33 @@ pub fn commands<E>(entry: &Entry, emit: &mut Emit<'_, E>) -> Result<(), E> {
     }
     items.flush();
     items.result?;
+    field_expiries(entry, emit)?;
     match &expiry {
         Some(ms) => emit(&[b"PEXPIREAT", key, ms.as_bytes()]),
         None => Ok(()),
     }
+}
+
+/// Commands for fields that end. They need a host of 7.4 or later.
+fn field_expiries<E>(entry: &Entry, emit: &mut Emit<'_, E>) -> Result<(), E> {
+    let mut result = Ok(());
+    if entry.kind() == Kind::Hash && hash::expiry::any(entry.payload()) {
+        hash::expiry::for_each(entry.payload(), &mut |field, _, ends| {
+            if let (Some(at), Ok(())) = (ends, &result) {
+                let at = at.to_string();
+                let words = [
+                    b"HPEXPIREAT",
+                    entry.key(),
+                    at.as_bytes(),
+                    b"FIELDS",
+                    b"1",
+                    field,
+                ];
+                result = emit(&words);
+            }
+        });
+    }
+    result
 }
 
 /// Gathers items for one command.

@@ -53,6 +53,7 @@ pub fn snapshot(
         history: subject.history,
         seed: subject.seed.0,
         checksums: subject.checksums,
+        ending_fields: space.has_ending_fields(),
     };
     let mut w = SnapshotWriter::begin(out, &header, subject.compress)?;
     let mut done = 0;
@@ -83,6 +84,7 @@ pub fn snapshot(
 struct Fragments<'a, W> {
     w: &'a mut SnapshotWriter<W>,
     kind: Kind,
+    ending: bool,
     expiry: Option<u64>,
     key: &'a [u8],
     position: u64,
@@ -100,6 +102,7 @@ impl<W: Write> Fragments<'_, W> {
         }
         let part = Fragment {
             kind: self.kind,
+            ending: self.ending,
             expiry: self.expiry,
             key: self.key,
             total: self.total,
@@ -139,9 +142,11 @@ fn large<W: Write>(
             crate::data::entry::SmallEntry::new(value.kind(), entry.key(), entry.expiry(), &[]);
         return w.small(small.as_bytes());
     }
+    let ending = hash::expiry::any(Payload::Large(value));
     let mut parts = Fragments {
         w,
         kind: value.kind(),
+        ending,
         expiry: entry.expiry(),
         key: entry.key(),
         position,
@@ -162,10 +167,13 @@ fn large<W: Write>(
             list::for_each(payload, &mut |e| parts.add(1, |out| push_element(out, e)))
         }
         Value::Set(_) => set::for_each(payload, &mut |m| parts.add(1, |out| push_element(out, m))),
-        Value::Hash(_) => hash::for_each(payload, &mut |field, value| {
+        Value::Hash(_) => hash::expiry::for_each(payload, &mut |field, value, ends| {
             parts.add(1, |out| {
                 push_element(out, field);
                 push_element(out, value);
+                if ending {
+                    hash::expiry::push(out, ends);
+                }
             });
         }),
         Value::Zset(_) => zset::for_each(payload, &mut |score, member| {

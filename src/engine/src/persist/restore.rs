@@ -5,6 +5,7 @@ use std::io::Read;
 
 use crate::data::chunks::ChunkList;
 use crate::data::entry::{Entry, SmallEntry};
+use crate::data::hash::{self, expiry};
 use crate::data::packed;
 use crate::data::table::Table;
 use crate::data::value::{Kind, Value};
@@ -78,6 +79,7 @@ fn put(space: &mut Keyspace, block: Block, entry: Entry) -> Result<(), FormatErr
         // take it for due.
         return Err(bad(block, "an expiry after 1970", entry.key()));
     }
+    space.arm_entry(block.db, &entry);
     let table = space.db_mut(block.db);
     let hash = table.hash(entry.key());
     match table.insert(hash, entry) {
@@ -183,9 +185,15 @@ impl Growing {
                 Growing::Done(Value::Hash(table)) => {
                     let (field, n) = packed::read_element(rest)?;
                     let (value, m) = packed::read_element(&rest[n..])?;
-                    let hash = table.hash(field);
-                    table.insert(hash, SmallEntry::new(Kind::String, field, None, &[value]));
                     rest = &rest[n + m..];
+                    let mut ends = None;
+                    if part.ending {
+                        let (time, n) = packed::read_element(rest)?;
+                        expiry::is_well_formed(time).then_some(())?;
+                        ends = expiry::read(time);
+                        rest = &rest[n..];
+                    }
+                    table.insert(table.hash(field), hash::item(field, value, ends));
                 }
                 Growing::Done(_) => return None,
             }
