@@ -197,8 +197,13 @@ impl Differential {
             9..13 if simple => Way::Script3,
             _ => Way::Plain,
         };
-        let (host, host_events) = self.one(argv, way, "host")?;
-        let (ours, our_events) = self.one(&durable(argv), way, "ours")?;
+        let (mut for_host, mut for_us) = (argv.clone(), durable(argv));
+        if name == "RESTORE" && argv.len() > 3 {
+            for_host[3] = self.dumped("", &argv[3])?;
+            for_us[3] = self.dumped("PERSIST.", &argv[3])?;
+        }
+        let (host, host_events) = self.one(&for_host, way, "host")?;
+        let (ours, our_events) = self.one(&for_us, way, "ours")?;
         if name.starts_with("SORT") && is_stale(&host) && !is_stale(&ours) {
             return self.make_equal();
         }
@@ -238,6 +243,15 @@ impl Differential {
             Ok::<_, Error>(flat(&reply).get(1).cloned())
         };
         Ok(score("0")? != score("-1")?)
+    }
+
+    /// A key's value as bytes; the key's own name if there is none.
+    fn dumped(&mut self, prefix: &str, key: &[u8]) -> Result<Vec<u8>> {
+        let name = format!("{prefix}DUMP").into_bytes();
+        Ok(match self.client.command(&[name, key.to_vec()])? {
+            Resp::Bulk(bytes) => bytes,
+            _ => key.to_vec(),
+        })
     }
 
     fn encoding(&mut self, prefix: &str, key: &[u8]) -> Result<Resp> {
@@ -733,6 +747,11 @@ fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             Resp::Error(text.into_bytes())
         }
         reply => match name {
+            // Each has a format of its own.
+            "DUMP" => match reply {
+                Resp::Bulk(_) => Resp::Bulk(Vec::new()),
+                other => other,
+            },
             // The order of what has no order is the table's own.
             "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" | "HKEYS" | "HVALS" | "KEYS" => {
                 sorted(reply, 1)

@@ -380,6 +380,7 @@ const CALLS: &[&str] = &[
     "DECR a",
     "DECRBY a 1",
     "DEL a b c",
+    "DUMP a",
     "EXISTS a b",
     "EXPIRE a 1",
     "EXPIREAT a 1",
@@ -453,6 +454,7 @@ const CALLS: &[&str] = &[
     "PTTL a",
     "RENAME a b",
     "RENAMENX a b",
+    "RESTORE a 0 v",
     "RPOP a",
     "RPOPLPUSH a b",
     "RPUSH a v",
@@ -565,6 +567,8 @@ fn module_commands(client: &mut RawClient) -> Vec<String> {
     list.into_items()
         .iter()
         .filter_map(|name| Some(name.text()?.strip_prefix("persist.")?.to_ascii_uppercase()))
+        // What routing puts in the place of others isn't for clients.
+        .filter(|name| !name.starts_with('_'))
         .collect()
 }
 

@@ -16,6 +16,7 @@ pub static COMMANDS: &[&[Spec]] = &[
     key::scan::SPECS,
     key::flush::SPECS,
     key::object::SPECS,
+    key::dump::SPECS,
     sort::SPECS,
     hash::SPECS,
     set::SPECS,

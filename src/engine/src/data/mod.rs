@@ -12,6 +12,8 @@ pub mod list;
 pub mod memory;
 pub mod order;
 pub mod packed;
+pub mod portable;
+pub mod rebuild;
 pub mod set;
 pub mod small;
 pub mod stream;

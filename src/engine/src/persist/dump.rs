@@ -4,24 +4,19 @@
 use std::io::{self, Write};
 
 use crate::base::hash::Seed;
-use crate::base::number;
 use crate::data::entry::{Entry, Payload};
 use crate::data::packed::{push_element, push_score};
-use crate::data::stream::{Stream, parts};
+use crate::data::stream::parts;
 use crate::data::value::{Kind, Value};
-use crate::data::{hash, list, set, zset};
+use crate::data::{hash, list, rebuild, set, zset};
 use crate::format::HistoryId;
 use crate::format::group::{GROUP_HEADER_LEN, GroupHeader, seal};
 use crate::format::resp::push_command;
 use crate::format::snapshot::{FRAGMENT_TARGET, Fragment, SnapshotHeader, SnapshotWriter, Summary};
 use crate::keyspace::Keyspace;
 
-use super::stream_base;
-
 /// Keys between two reports of progress.
 const PROGRESS_EVERY: u64 = 1024;
-/// Items in one command of a RESP base, as in Redis.
-const ITEMS_PER_COMMAND: usize = 64;
 /// Bytes after which a group of a RESP base is closed.
 const GROUP_TARGET: usize = 1 << 20;
 
@@ -252,80 +247,10 @@ impl<W: Write> BaseWriter<W> {
     }
 
     fn entry(&mut self, entry: &Entry) -> io::Result<()> {
-        let key = entry.key();
-        let payload = entry.payload();
-        match entry.kind() {
-            Kind::String => {
-                let value = crate::data::string::bytes(entry);
-                match entry.expiry() {
-                    None => self.command(&[b"SET", key, value]),
-                    Some(ms) => {
-                        self.command(&[b"SET", key, value, b"PXAT", ms.to_string().as_bytes()])
-                    }
-                }
-                return self.flush_if_full();
-            }
-            Kind::List => self.items(b"RPUSH", key, 1, |add| {
-                list::for_each(payload, &mut |e| add(&[e]))
-            }),
-            Kind::Set => self.items(b"SADD", key, 1, |add| {
-                set::for_each(payload, &mut |m| add(&[m]))
-            }),
-            Kind::Hash => self.items(b"HSET", key, 2, |add| {
-                hash::for_each(payload, &mut |f, v| add(&[f, v]))
-            }),
-            Kind::Zset => self.items(b"ZADD", key, 2, |add| {
-                zset::for_each(payload, &mut |score, member| {
-                    let mut text = Default::default();
-                    add(&[number::format_f64_shortest(score, &mut text), member]);
-                });
-            }),
-            Kind::Stream => match Stream::of(entry) {
-                Some(stream) => stream_base::commands(key, stream, &mut |argv| {
-                    self.command(argv);
-                    self.flush_if_full()
-                }),
-                None => Ok(()),
-            },
-        }?;
-        if let Some(ms) = entry.expiry() {
-            self.command(&[b"PEXPIREAT", key, ms.to_string().as_bytes()]);
-        }
-        self.flush_if_full()
-    }
-
-    /// Commands `name key word...`, at most 64 items of `per_item` words each.
-    fn items(
-        &mut self,
-        name: &[u8],
-        key: &[u8],
-        per_item: usize,
-        visit: impl FnOnce(&mut dyn FnMut(&[&[u8]])),
-    ) -> io::Result<()> {
-        let mut words: Vec<Vec<u8>> = Vec::new();
-        let mut result = Ok(());
-        visit(&mut |item| {
-            words.extend(item.iter().map(|w| w.to_vec()));
-            if words.len() >= ITEMS_PER_COMMAND * per_item && result.is_ok() {
-                result = self.words(name, key, &mut words);
-            }
-        });
-        result?;
-        if words.is_empty() {
-            Ok(())
-        } else {
-            self.words(name, key, &mut words)
-        }
-    }
-
-    fn words(&mut self, name: &[u8], key: &[u8], words: &mut Vec<Vec<u8>>) -> io::Result<()> {
-        let argv: Vec<&[u8]> = [name, key]
-            .into_iter()
-            .chain(words.iter().map(Vec::as_slice))
-            .collect();
-        self.command(&argv);
-        words.clear();
-        self.flush_if_full()
+        rebuild::commands(entry, &mut |argv| {
+            self.command(argv);
+            self.flush_if_full()
+        })
     }
 
     fn flush_if_full(&mut self) -> io::Result<()> {

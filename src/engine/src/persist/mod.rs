@@ -14,8 +14,7 @@
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
-//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back;
-//!   [`stream_base`]: a stream as commands.
+//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
 
 pub mod commit;
 pub mod dump;
@@ -32,7 +31,6 @@ pub mod restore;
 pub mod rewrite;
 pub mod save;
 pub mod start;
-pub mod stream_base;
 pub mod turn;
 pub mod verify;
 

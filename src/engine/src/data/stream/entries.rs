@@ -5,6 +5,7 @@ use std::collections::btree_map;
 
 use super::block::{Block, Full, Item, MAX_BYTES, Walk};
 use super::id::StreamId;
+use super::radix;
 
 /// Blocks that trimming drops itself; more are handed out to be freed
 /// elsewhere.
@@ -21,6 +22,8 @@ pub struct Entries {
     /// The last block, to which entries are added; without it there is none
     /// at all. Apart, so that a small stream needs no map.
     tail: Option<Block>,
+    /// See [`radix`]; less the root of an empty tree.
+    nodes: u64,
     len: u64,
     /// The greatest id that was given, or what XSETID said.
     pub last_id: StreamId,
@@ -62,6 +65,18 @@ impl Trim {
     }
 }
 
+impl radix::Keys for Entries {
+    fn least_from(&self, id: StreamId) -> Option<StreamId> {
+        let sealed = self.sealed.range(id..).next().map(|(base, _)| *base);
+        sealed.or(self.tail_base().filter(|base| *base >= id))
+    }
+
+    fn greatest_to(&self, id: StreamId) -> Option<StreamId> {
+        let tail = self.tail_base().filter(|base| *base <= id);
+        tail.or_else(|| self.sealed.range(..=id).next_back().map(|(base, _)| *base))
+    }
+}
+
 /// Blocks that are no longer wanted, to be freed when there is time.
 #[derive(Debug, Default)]
 pub struct Removed(BTreeMap<StreamId, Block>);
@@ -80,6 +95,15 @@ impl Entries {
     /// How many blocks there are.
     pub fn block_count(&self) -> usize {
         self.sealed.len() + usize::from(self.tail.is_some())
+    }
+
+    fn tail_base(&self) -> Option<StreamId> {
+        self.tail.as_ref().map(Block::base)
+    }
+
+    /// How many nodes Redis's radix tree has, with these blocks.
+    pub fn radix_nodes(&self) -> u64 {
+        self.nodes + 1
     }
 
     /// The blocks, in order.
@@ -133,8 +157,9 @@ impl Entries {
         debug_assert!(id > self.last_id && more <= MAX_BYTES);
         match &mut self.tail {
             Some(tail) if !tail.is_full(more, full) => tail.push(id, pairs),
-            tail => {
-                if let Some(mut old) = tail.replace(Block::new(id, pairs)) {
+            _ => {
+                self.nodes += radix::added(id, self);
+                if let Some(mut old) = self.tail.replace(Block::new(id, pairs)) {
                     old.seal();
                     self.sealed.insert(old.base(), old);
                 }
@@ -217,6 +242,9 @@ impl Entries {
         } else if empty {
             self.sealed.remove(&base);
         }
+        if empty {
+            self.nodes -= radix::added(base, self);
+        }
         true
     }
 
@@ -261,15 +289,19 @@ impl Entries {
         if count == self.block_count() {
             garbage.0 = std::mem::take(&mut self.sealed);
             self.tail = None;
+            self.nodes = 0;
         } else if count > FEW {
             let next = next.or_else(|| self.blocks().nth(count).map(Block::base));
             if let Some(next) = next {
                 let rest = self.sealed.split_off(&next);
                 garbage.0 = std::mem::replace(&mut self.sealed, rest);
+                self.nodes = radix::nodes(self.blocks().map(Block::base)) - 1;
             }
         } else {
             for _ in 0..count {
-                self.sealed.pop_first();
+                if let Some((base, _)) = self.sealed.pop_first() {
+                    self.nodes -= radix::added(base, self);
+                }
             }
         }
         garbage
@@ -292,6 +324,7 @@ impl Entries {
             return None;
         }
         self.len = self.len.checked_add(block.live())?;
+        self.nodes += radix::added(block.base(), self);
         if let Some(old) = self.tail.replace(block) {
             self.sealed.insert(old.base(), old);
         }

@@ -65,11 +65,6 @@ impl Stream {
         Some(added.wrapping_sub(read))
     }
 
-    /// How many nodes Redis's radix tree of this stream has; O(blocks).
-    pub fn radix_nodes(&self) -> u64 {
-        radix::nodes(self.entries.blocks().map(block::Block::base))
-    }
-
     /// Roughly how many allocations it has.
     pub fn weight(&self) -> usize {
         1 + self.entries.block_count() + self.groups.values().map(Group::weight).sum::<usize>()

@@ -40,6 +40,8 @@ fn check(entries: &Entries, model: &[Line]) {
     let back: Vec<Line> = entries.iter().rev().map(line).collect();
     assert!(back.iter().rev().eq(model));
     assert_eq!(entries.len(), model.len() as u64);
+    let bases = entries.blocks().map(Block::base);
+    assert_eq!(entries.radix_nodes(), radix::nodes(bases));
     let first = model.first().map_or(StreamId::MIN, |l| l.0);
     assert_eq!(entries.first_id(), first);
     assert_eq!(entries.top_id(), model.last().map(|l| l.0));
