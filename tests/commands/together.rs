@@ -558,6 +558,8 @@ const WITHOUT_KEYS: &[&str] = &[
     "INFO",
     "HELP",
     "_REFUSE",
+    "ADOPT",
+    "RELEASE",
 ];
 
 fn module_commands(client: &mut RawClient) -> Vec<String> {
@@ -664,7 +666,7 @@ fn every_durable_command_is_described() {
         );
         let host = info(client.words(&format!("COMMAND INFO {name}")).unwrap());
         if [
-            "SAVE", "BGSAVE", "REWRITE", "LASTSAVE", "INFO", "HELP", "_REFUSE",
+            "SAVE", "BGSAVE", "REWRITE", "LASTSAVE", "INFO", "HELP", "_REFUSE", "ADOPT", "RELEASE",
         ]
         .contains(&name.as_str())
         {
