@@ -17,8 +17,8 @@ setup: ## Install what is missing (libclang, clang, redis-server) on Debian and 
 run: build ## Start a redis-server with the module on a free port, data in ./data; ARGS go to it
 	@bash tests/run.sh $(ARGS)
 
-build: setup ## Build the module: target/release/libredis_persist.so
-	$(CARGO) build --release
+build: setup ## Build the module, target/release/libredis_persist.so, and the offline tool, target/release/redis-persist
+	$(CARGO) build --release -p redis-persist -p redis-persist-cli
 
 test: build ## Run every test, against a real redis-server; ARGS="--test NAME" for one
 	$(CARGO) test --workspace --no-fail-fast $(ARGS)

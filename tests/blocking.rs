@@ -223,6 +223,25 @@ const STORIES: &[Story] = &[
         ],
     },
     Story {
+        name: "streams that changed twice",
+        steps: &[
+            "a @XREAD BLOCK 0 STREAMS x x $ 9-9",
+            "d MULTI | @XADD x 7-1 a b | @XADD x 7-2 a b | EXEC",
+            "a @XREAD BLOCK 0 STREAMS x $",
+            "d MULTI | @XADD x 8-1 a b | @XDEL x 8-1 | EXEC",
+            "d @XGROUP CREATE x g $",
+            "a @XREADGROUP GROUP g a BLOCK 0 STREAMS x >",
+            "d MULTI | @XADD x 8-2 a b | @XDEL x 8-2 | EXEC",
+            "d @XINFO GROUPS x",
+            "a @XREAD BLOCK 0 STREAMS x $",
+            "b @XREAD COUNT 1001 BLOCK 0 STREAMS x $",
+            "d EVAL for\ti=1,1001\tdo\tredis.call('@XADD','x','9-'..i,'n',i)end 0",
+            "a @XREAD BLOCK 0 STREAMS x $",
+            "d CLIENT UNBLOCK #a",
+            "d @DEL x",
+        ],
+    },
+    Story {
         name: "consumer groups",
         steps: &[
             "d @XGROUP CREATE n g $ MKSTREAM",

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use persist_engine::command::{CommandError, table};
+use persist_engine::command::{CommandError, args, table};
 use persist_engine::engine::Engine;
 use redis_module::raw;
 
@@ -12,6 +12,7 @@ use crate::host::Link;
 use crate::info;
 use crate::moving::{self, Way};
 use crate::state::{self, Caller, REPLICA};
+use crate::sync;
 use crate::users;
 
 /// A command's declaration.
@@ -65,6 +66,16 @@ pub static COMMANDS: &[Admin] = &[
         arity: 1,
         complexity: "O(1)",
         summary: "Rewrites the log in a child process, so that it gets short.",
+    },
+    Admin {
+        name: "SYNC",
+        syntax: "[timeout]",
+        entry: sync,
+        flags: "deny-script",
+        categories: "slow",
+        arity: -1,
+        complexity: "O(1)",
+        summary: "Waits until everything written before is durable, for at most so many milliseconds: 1 if it is, 0 if the time is up.",
     },
     Admin {
         name: "LASTSAVE",
@@ -194,6 +205,33 @@ fn cancel_move(ctx: Ctx<'_>) -> Result<(), CommandError> {
     }
     ctx.reply_simple("Background moving cancelled");
     Ok(())
+}
+
+extern "C" fn sync(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| {
+        let timeout = match args {
+            [_] => 0,
+            [_, timeout] => args::int(timeout)
+                .map_err(|_| CommandError::text("ERR timeout is not an integer or out of range"))?,
+            _ => return Err(CommandError::Syntax),
+        };
+        if timeout < 0 {
+            return Err(CommandError::text("ERR timeout is negative"));
+        }
+        // What these write is one unit, and durable as one.
+        if in_unit(ctx) {
+            return Err(CommandError::text(
+                "ERR PERSIST.SYNC isn't allowed in a transaction or script",
+            ));
+        }
+        let seq = engine.ask_sync()?;
+        if engine.is_durable(seq) {
+            ctx.reply_int(1);
+        } else {
+            sync::block(ctx, seq, timeout);
+        }
+        Ok(())
+    })
 }
 
 extern "C" fn last_save(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {

@@ -15,6 +15,7 @@ use crate::state::{
     self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
 };
 use crate::survey;
+use crate::sync;
 
 /// In the crate's bindings this one has no definition to link with.
 const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
@@ -98,6 +99,7 @@ extern "C" fn on_loop(
     on_server(ctx, |ctx| {
         blocking::end_of_pass();
         before_replies();
+        sync::end_of_pass();
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
             set(&STALE, false);

@@ -22,6 +22,7 @@ mod route;
 mod scan;
 mod state;
 mod survey;
+mod sync;
 mod users;
 
 use std::any::Any;

@@ -554,6 +554,7 @@ const WITHOUT_KEYS: &[&str] = &[
     "SAVE",
     "BGSAVE",
     "REWRITE",
+    "SYNC",
     "LASTSAVE",
     "INFO",
     "HELP",
@@ -666,7 +667,8 @@ fn every_durable_command_is_described() {
         );
         let host = info(client.words(&format!("COMMAND INFO {name}")).unwrap());
         if [
-            "SAVE", "BGSAVE", "REWRITE", "LASTSAVE", "INFO", "HELP", "_REFUSE", "ADOPT", "RELEASE",
+            "SAVE", "BGSAVE", "REWRITE", "SYNC", "LASTSAVE", "INFO", "HELP", "_REFUSE", "ADOPT",
+            "RELEASE",
         ]
         .contains(&name.as_str())
         {

@@ -158,7 +158,7 @@ impl Engine {
             fresh,
         };
         let (persist, space) =
-            Persist::start(beginning, &limits, host).map_err(|e| OpenError(e.0))?;
+            Persist::start(beginning, &limits, host).map_err(|e| OpenError(e.text))?;
         let mut engine = Engine {
             space,
             limits,
@@ -399,6 +399,20 @@ impl Engine {
     /// In Redis's words.
     pub fn rewrite(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
         self.persist.rewrite(host)
+    }
+
+    /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_durable`]
+    /// for.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn ask_sync(&mut self) -> Result<u64, CommandError> {
+        self.persist.ask_sync()
+    }
+
+    /// Whether every effect up to `seq` is durable.
+    pub fn is_durable(&self, seq: u64) -> bool {
+        self.persist.is_durable(seq)
     }
 
     /// PERSIST.LASTSAVE: unix time in seconds.

@@ -41,7 +41,7 @@ mod chain;
 mod scan;
 mod stream;
 
-pub use scan::{GroupScanner, ScanStart, Tail, highest_mark};
+pub use scan::{GroupScanner, ScanStart, Tail, highest_mark, sound_groups};
 pub use stream::GroupStream;
 
 /// Length in bytes of the line before each payload, CR LF included.

@@ -649,6 +649,11 @@ impl<R: Read> SnapshotReader<R> {
         Ok(())
     }
 
+    /// Blocks of records read so far.
+    pub fn blocks(&self) -> u64 {
+        self.places.len() as u64
+    }
+
     /// Keys that the trailer tells of; known once the last block was read.
     pub fn keys(&self) -> u64 {
         self.keys

@@ -86,10 +86,13 @@ impl Persist {
                 // What waited would be lost with the process, and `no` promises
                 // that nothing is.
                 while self.jobs_on_log > 0 && self.wait(host) {}
-                if self.write_out(host)
-                    && let Some(log) = &mut self.log
-                {
-                    log.forget_written();
+                if self.write_out(host) {
+                    if self.sync_is_asked() {
+                        self.sync_inline(host);
+                    }
+                    if let Some(log) = &mut self.log {
+                        log.forget_written();
+                    }
                 }
             }
         }
@@ -184,12 +187,14 @@ impl Persist {
         if !self.may_touch_log() || self.exec.in_flight() > 0 {
             return;
         }
-        if self.settings.no_appendfsync_on_rewrite && self.child_is_alive() {
+        let asked = self.sync_is_asked();
+        if self.settings.no_appendfsync_on_rewrite && self.child_is_alive() && !asked {
             return;
         }
         let now = self.clock.monotonic_us();
         let Some(log) = &self.log else { return };
-        if !log.has_unsynced() || now - self.timings.last_sync_us < SYNC_EVERY_US {
+        let is_time = asked || now - self.timings.last_sync_us >= SYNC_EVERY_US;
+        if !log.has_unsynced() || !is_time {
             return;
         }
         self.begin_sync();

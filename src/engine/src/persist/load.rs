@@ -12,12 +12,14 @@
 //! Looking decides everything first; only then, and only if a start is
 //! possible, anything on disk is changed.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use super::files::Files;
+use super::reading::{Part, Reading, SoundFile};
 use super::repair::Repair;
 use super::replay::Replay;
-use super::restore;
+use super::restore::{self, Counter, Target};
 use super::verify::{Judged, VerifiedLog};
 use crate::base::hash::Seed;
 use crate::data::value::Limits;
@@ -25,13 +27,13 @@ use crate::format::group::{GroupScanner, GroupStream, ScanStart, Tail};
 use crate::format::manifest::{BaseFile, IncrEnd, IncrStart, Manifest};
 use crate::format::snapshot::{HEADER_LEN, SnapshotHeader, SnapshotReader};
 use crate::format::{FormatError, HistoryId, ReadError};
-use crate::io::{Disk, DiskError, OnPath};
+use crate::io::{DiskError, OnPath, ReadDisk};
 use crate::keyspace::Keyspace;
 
 /// What recovery found and read.
-pub struct Recovered {
+pub struct Recovered<T = Keyspace> {
     /// The data.
-    pub space: Keyspace,
+    pub space: T,
     /// Seed of its hash.
     pub seed: Seed,
     /// Its history.
@@ -73,31 +75,70 @@ pub enum Source {
 
 /// Why there is no start: what, where, and what to do.
 #[derive(Debug)]
-pub struct LoadError(pub String);
+pub struct LoadError {
+    /// All of it, for the operator.
+    pub text: String,
+    /// What is damaged, if it is one file.
+    pub fault: Option<Box<Fault>>,
+}
 
-impl From<DiskError> for LoadError {
-    fn from(e: DiskError) -> Self {
-        LoadError(e.to_string())
+/// A damaged file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong there.
+    pub why: FormatError,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+impl LoadError {
+    /// One that is told in words only.
+    pub fn new(text: impl Into<String>) -> Self {
+        LoadError {
+            text: text.into(),
+            fault: None,
+        }
     }
 }
 
-pub(super) fn damaged(path: &Path, why: &FormatError, advice: &str) -> LoadError {
-    LoadError(format!(
-        "{}: {why}. Nothing was changed on disk. {advice}",
-        path.display()
-    ))
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<DiskError> for LoadError {
+    fn from(e: DiskError) -> Self {
+        LoadError::new(e.to_string())
+    }
+}
+
+pub(super) fn damaged(path: &Path, why: &FormatError, advice: &'static str) -> LoadError {
+    LoadError {
+        text: format!(
+            "{}: {why}. Nothing was changed on disk. {advice}",
+            path.display()
+        ),
+        fault: Some(Box::new(Fault {
+            path: path.to_path_buf(),
+            why: why.clone(),
+            advice,
+        })),
+    }
 }
 
 pub(super) const RESTORE_ADVICE: &str =
     "Restore this file from a backup, or move it out of the folder to start without it.";
 
-/// Reports how far loading has come: bytes read of all.
-pub type Progress<'a> = &'a mut dyn FnMut(u64);
+/// Hears how far reading has come.
+pub type Progress<'a> = &'a mut dyn Reading;
 
 /// What to read with.
 pub struct Loader<'a> {
     /// The disk.
-    pub disk: &'a dyn Disk,
+    pub disk: &'a dyn ReadDisk,
     /// Where things are.
     pub files: &'a Files,
     /// When values become large.
@@ -108,39 +149,71 @@ pub struct Loader<'a> {
     pub fresh: (HistoryId, Seed),
 }
 
+/// Which files make up the data set.
+enum Choice {
+    /// None: it is empty.
+    Nothing,
+    /// The snapshot; an older log is set aside.
+    Snapshot(Option<Box<VerifiedLog>>),
+    /// The log.
+    Log(Box<VerifiedLog>),
+}
+
 impl Loader<'_> {
     /// Decides and reads. Changes nothing on disk.
     ///
     /// # Errors
     /// Why there is no start.
     pub fn load(&self, progress: Progress<'_>) -> Result<Recovered, LoadError> {
+        self.read(progress)
+    }
+
+    /// Decides and verifies as [`load`](Self::load) does, but keeps no data:
+    /// the base isn't put together with what changed since. So it takes little
+    /// memory, and misses what only shows there: a key that stands twice in a
+    /// base whose checksums hold, a command that can't be done on its key.
+    ///
+    /// # Errors
+    /// Why there would be no start.
+    pub fn inspect(&self, progress: Progress<'_>) -> Result<Recovered<Counter>, LoadError> {
+        self.read(progress)
+    }
+
+    /// Verifies the snapshot, whether or not it would be loaded.
+    ///
+    /// # Errors
+    /// What is damaged.
+    pub fn inspect_snapshot(&self, progress: Progress<'_>) -> Result<(), LoadError> {
+        self.read_snapshot::<Counter>(&self.files.snapshot, Part::Snapshot, progress)
+            .map(|_| ())
+    }
+
+    /// Verifies a base by itself.
+    ///
+    /// # Errors
+    /// What is damaged.
+    pub(super) fn inspect_base(
+        &self,
+        base: &BaseFile,
+        progress: Progress<'_>,
+    ) -> Result<(), LoadError> {
+        self.base::<Counter>(base, &mut self.empty(), progress)
+    }
+
+    fn read<T: Target>(&self, progress: Progress<'_>) -> Result<Recovered<T>, LoadError> {
         let snapshot = self.snapshot_header()?;
         let mut repairs = self.leftovers()?;
-        let log = self.log(snapshot, &mut repairs)?;
-        let mut recovered = match (log, snapshot) {
-            (Some(log), Some(head)) if log.manifest.history != head.history => {
-                return Err(LoadError(format!(
-                    "{} belongs to history {} and {} to history {}: they are different data sets. Move one of them out of the folder to choose the other. Nothing was changed on disk.",
-                    self.files.manifest.display(),
-                    log.manifest.history,
-                    self.files.snapshot.display(),
-                    head.history,
-                )));
-            }
-            (Some(log), Some(head)) if log.last_seq < head.seq => {
+        let mut recovered = match self.choose(snapshot, &mut repairs, progress)? {
+            Choice::Nothing => self.empty(),
+            Choice::Log(log) => self.load_log(*log, progress)?,
+            Choice::Snapshot(aside) => {
                 let mut r = self.load_snapshot(progress)?;
-                r.remarks.push(format!(
-                    "the snapshot (sequence {}) is newer than the end of the log ({}); the log is moved to {}",
-                    head.seq,
-                    log.last_seq,
-                    self.files.quarantine.display()
-                ));
-                r.repairs.push(Repair::SetLogAside);
+                if let Some(log) = aside {
+                    r.remarks.push(self.set_aside(&log, r.seq));
+                    r.repairs.push(Repair::SetLogAside);
+                }
                 r
             }
-            (Some(log), _) => self.load_log(log, progress)?,
-            (None, Some(_)) => self.load_snapshot(progress)?,
-            (None, None) => self.empty(),
         };
         recovered.snapshot_time_ms = snapshot.map(|s| s.created_ms);
         recovered.snapshot_seq = snapshot.map(|s| s.seq);
@@ -149,10 +222,42 @@ impl Loader<'_> {
         Ok(recovered)
     }
 
-    fn empty(&self) -> Recovered {
+    fn choose(
+        &self,
+        snapshot: Option<SnapshotHeader>,
+        repairs: &mut Vec<Repair>,
+        progress: Progress<'_>,
+    ) -> Result<Choice, LoadError> {
+        let log = self.log(snapshot, repairs, progress)?.map(Box::new);
+        Ok(match (log, snapshot) {
+            (Some(log), Some(head)) if log.manifest.history != head.history => {
+                return Err(LoadError::new(format!(
+                    "{} belongs to history {} and {} to history {}: they are different data sets. Move one of them out of the folder to choose the other. Nothing was changed on disk.",
+                    self.files.manifest.display(),
+                    log.manifest.history,
+                    self.files.snapshot.display(),
+                    head.history,
+                )));
+            }
+            (Some(log), Some(head)) if log.last_seq < head.seq => Choice::Snapshot(Some(log)),
+            (Some(log), _) => Choice::Log(log),
+            (None, Some(_)) => Choice::Snapshot(None),
+            (None, None) => Choice::Nothing,
+        })
+    }
+
+    fn set_aside(&self, log: &VerifiedLog, snapshot_seq: u64) -> String {
+        format!(
+            "the snapshot (sequence {snapshot_seq}) is newer than the end of the log ({}); the log is moved to {}",
+            log.last_seq,
+            self.files.quarantine.display()
+        )
+    }
+
+    fn empty<T: Target>(&self) -> Recovered<T> {
         let (history, seed) = self.fresh;
         Recovered {
-            space: Keyspace::new(seed.into()),
+            space: T::new(seed),
             seed,
             history,
             seq: 0,
@@ -192,9 +297,9 @@ impl Loader<'_> {
             .map_err(|e| damaged(path, &e, RESTORE_ADVICE))
     }
 
-    fn load_snapshot(&self, progress: Progress<'_>) -> Result<Recovered, LoadError> {
+    fn load_snapshot<T: Target>(&self, progress: Progress<'_>) -> Result<Recovered<T>, LoadError> {
         let path = &self.files.snapshot;
-        let (space, head, bytes) = self.read_snapshot(path, progress)?;
+        let (space, head, bytes) = self.read_snapshot(path, Part::Snapshot, progress)?;
         Ok(Recovered {
             space,
             seed: Seed(head.seed),
@@ -206,36 +311,47 @@ impl Loader<'_> {
         })
     }
 
-    fn read_snapshot(
+    fn read_snapshot<T: Target>(
         &self,
         path: &Path,
+        part: Part,
         progress: Progress<'_>,
-    ) -> Result<(Keyspace, SnapshotHeader, u64), LoadError> {
+    ) -> Result<(T, SnapshotHeader, u64), LoadError> {
         let file = self.disk.open(path).on("open", path)?;
         let len = file.len().on("stat", path)?;
-        let advice = |e: &dyn std::fmt::Display| {
-            LoadError(format!(
+        progress.begin(path, len);
+        let bad = |e: ReadError| match e {
+            ReadError::Io(e) => LoadError::new(format!(
                 "{}: {e}. Nothing was changed on disk. {RESTORE_ADVICE}",
                 path.display()
-            ))
+            )),
+            ReadError::Format(e) => damaged(path, &e, RESTORE_ADVICE),
         };
         let mut reader =
             SnapshotReader::begin(std::io::BufReader::with_capacity(1 << 20, file), len)
-                .map_err(|e| advice(&e))?;
+                .map_err(bad)?;
         let head = reader.header;
-        let mut space = Keyspace::new(Seed(head.seed).into());
-        restore::snapshot(&mut reader, &mut space, progress).map_err(|e| advice(&e))?;
-        if space.len() as u64 != reader.keys() {
-            return Err(advice(&format!(
-                "{} keys where the trailer tells of {}",
-                space.len(),
-                reader.keys()
-            )));
+        let mut space = T::new(Seed(head.seed));
+        restore::snapshot(&mut reader, &mut space, progress).map_err(bad)?;
+        if space.keys() != reader.keys() {
+            let expected = format!("{} keys, as the trailer tells", reader.keys());
+            let error = FormatError::new(len, expected, space.keys().to_string());
+            return Err(damaged(path, &error, RESTORE_ADVICE));
         }
+        progress.sound(SoundFile {
+            keys: Some(reader.keys()),
+            units: reader.blocks(),
+            last_seq: head.seq,
+            ..SoundFile::whole(path, part, len)
+        });
         Ok((space, head, len))
     }
 
-    fn load_log(&self, log: VerifiedLog, progress: Progress<'_>) -> Result<Recovered, LoadError> {
+    fn load_log<T: Target>(
+        &self,
+        log: VerifiedLog,
+        progress: Progress<'_>,
+    ) -> Result<Recovered<T>, LoadError> {
         let VerifiedLog {
             manifest,
             incrs,
@@ -250,6 +366,7 @@ impl Loader<'_> {
             self.base(base, &mut r, progress)?;
         }
         for file in &incrs {
+            progress.begin(&file.path, file.end as u64);
             self.replay(
                 &mut r.space,
                 &file.path,
@@ -274,15 +391,15 @@ impl Loader<'_> {
     }
 
     /// Reads the base that the manifest names.
-    fn base(
+    fn base<T: Target>(
         &self,
         base: &BaseFile,
-        r: &mut Recovered,
+        r: &mut Recovered<T>,
         progress: Progress<'_>,
     ) -> Result<(), LoadError> {
         let path = self.files.in_log(&base.name);
         if base.name.ends_with(".rdb") {
-            let (space, head, bytes) = self.read_snapshot(&path, progress)?;
+            let (space, head, bytes) = self.read_snapshot(&path, Part::Base, progress)?;
             if (head.history, head.seq) != (base.history, base.covers) {
                 let error = FormatError::new(
                     32,
@@ -302,18 +419,19 @@ impl Loader<'_> {
     }
 
     /// Replays a base made of groups. It was whole when it was committed.
-    fn base_of_groups(
+    fn base_of_groups<T: Target>(
         &self,
         base: &BaseFile,
         path: &Path,
-        r: &mut Recovered,
+        r: &mut Recovered<T>,
         progress: Progress<'_>,
     ) -> Result<(), LoadError> {
         if let Some(seed) = base.seed {
-            (r.space, r.seed) = (Keyspace::new(seed.into()), seed);
+            (r.space, r.seed) = (T::new(seed), seed);
         }
         let file = self.disk.open(path).on("open", path)?;
         r.bytes = file.len().on("stat", path)?;
+        progress.begin(path, r.bytes);
         if let Some((want, _)) = base.end
             && want != r.bytes
         {
@@ -328,7 +446,8 @@ impl Loader<'_> {
             durable: 0,
         };
         let mut groups = GroupStream::new(file, r.bytes, start);
-        let mut replay = Replay::new(&mut r.space, self.limits);
+        let mut replay = Replay::new(r.space.space(), self.limits);
+        let mut units = 0;
         loop {
             let group = match groups.next_group() {
                 Ok(Some(group)) => group,
@@ -339,32 +458,40 @@ impl Loader<'_> {
             replay
                 .group(&group)
                 .map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
-            progress(group.end());
+            units += 1;
+            progress.at(group.end());
         }
+        let effects = replay.effects;
         let crc = groups.last_crc().unwrap_or(0);
         if base.end.is_some_and(|(_, want)| want != crc) {
             let error = FormatError::new(r.bytes, "the base's last group", format!("{crc:016x}"));
             return Err(damaged(path, &error, RESTORE_ADVICE));
         }
+        progress.sound(SoundFile {
+            units,
+            effects,
+            last_seq: base.covers,
+            ..SoundFile::whole(path, Part::Base, r.bytes)
+        });
         Ok(())
     }
 
     /// Replays groups that end where `bytes` does; gives the last checksum.
-    fn replay(
+    fn replay<T: Target>(
         &self,
-        space: &mut Keyspace,
+        space: &mut T,
         path: &Path,
         bytes: &[u8],
         start: ScanStart,
         progress: Progress<'_>,
     ) -> Result<u64, LoadError> {
         let mut scanner = GroupScanner::new(bytes, start);
-        let mut replay = Replay::new(space, self.limits);
+        let mut replay = Replay::new(space.space(), self.limits);
         for group in scanner.by_ref() {
             replay
                 .group(&group)
                 .map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
-            progress(group.end());
+            progress.at(group.end());
         }
         match scanner.tail() {
             Some(Tail::Clean) => Ok(scanner.last_crc().unwrap_or(0)),

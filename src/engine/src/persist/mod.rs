@@ -7,14 +7,16 @@
 //! under way the event loop writes nothing to it, so there is one writer at
 //! any moment.
 //!
-//! - [`load`]: which files win at start, and reading them; [`verify`]: whether
-//!   the log is whole; [`repair`]: what a crash left is tidied up.
+//! - [`load`]: which files win at start, and reading them; [`reading`]: what
+//!   that tells; [`verify`]: whether the log is whole; [`repair`]: what a crash left is tidied up.
 //! - [`start`]: from what was found to a running log.
 //! - [`log`]: effects become groups, groups become durable.
-//! - [`flush`]: when to write and sync. [`heal`]: when that fails.
+//! - [`flush`]: when to write and sync. [`heal`]: when that fails. [`sync`]:
+//!   when a client asks.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
+//! - [`rescue`]: a sound log of what a start refuses; for the offline tool.
 
 pub mod commit;
 pub mod dump;
@@ -25,12 +27,15 @@ pub mod heal;
 pub mod info;
 pub mod load;
 pub mod log;
+pub mod reading;
 pub mod repair;
 pub mod replay;
+pub mod rescue;
 pub mod restore;
 pub mod rewrite;
 pub mod save;
 pub mod start;
+pub mod sync;
 pub mod turn;
 pub mod verify;
 
@@ -122,6 +127,8 @@ pub struct Persist {
     timings: Timings,
     counters: Counters,
     temp_number: u64,
+    /// Up to where somebody wants to hear that it is durable.
+    sync_asked: u64,
     /// Set by a panic inside a write: memory can't be trusted any more.
     poisoned: bool,
 }

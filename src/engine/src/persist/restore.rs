@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::Read;
 
+use super::reading::Reading;
+use crate::base::hash::{HashKey, Seed};
 use crate::data::chunks::ChunkList;
 use crate::data::entry::{Entry, SmallEntry};
 use crate::data::packed;
@@ -32,16 +34,79 @@ enum Growing {
     Stream(Box<parts::Builder>),
 }
 
-/// Reads all of `reader` into `space`, which must be empty and hash with the
+/// Where entries go that are read.
+pub trait Target: Sized {
+    /// An empty one, which hashes with the seed of what is read.
+    fn new(seed: Seed) -> Self;
+    /// The key of its hash.
+    fn hash_key(&self) -> HashKey;
+    /// Takes an entry; gives back what it had under the key.
+    fn put(&mut self, db: u32, entry: Entry) -> Option<Entry>;
+    /// Keys in it.
+    fn keys(&self) -> u64;
+    /// What groups of the log are to be done on, if on anything.
+    fn space(&mut self) -> Option<&mut Keyspace>;
+}
+
+impl Target for Keyspace {
+    fn new(seed: Seed) -> Self {
+        Keyspace::new(seed.into())
+    }
+    fn hash_key(&self) -> HashKey {
+        self.seed()
+    }
+    fn put(&mut self, db: u32, entry: Entry) -> Option<Entry> {
+        let table = self.db_mut(db);
+        let hash = table.hash(entry.key());
+        table.insert(hash, entry)
+    }
+    fn keys(&self) -> u64 {
+        self.len() as u64
+    }
+    fn space(&mut self) -> Option<&mut Keyspace> {
+        Some(self)
+    }
+}
+
+/// Counts entries, and drops them.
+#[derive(Debug, Clone, Copy)]
+pub struct Counter {
+    hash_key: HashKey,
+    keys: u64,
+}
+
+impl Target for Counter {
+    fn new(seed: Seed) -> Self {
+        Counter {
+            hash_key: seed.into(),
+            keys: 0,
+        }
+    }
+    fn hash_key(&self) -> HashKey {
+        self.hash_key
+    }
+    fn put(&mut self, _: u32, _: Entry) -> Option<Entry> {
+        self.keys += 1;
+        None
+    }
+    fn keys(&self) -> u64 {
+        self.keys
+    }
+    fn space(&mut self) -> Option<&mut Keyspace> {
+        None
+    }
+}
+
+/// Reads all of `reader` into `target`, which must be empty and hash with the
 /// seed of the header. `progress` is told the offset reached, in bytes. The
 /// clock is never asked: what is due is reaped by the caller, later.
 ///
 /// # Errors
-/// What is damaged, and at which offset. `space` holds a part of the data then.
-pub fn snapshot<R: Read>(
+/// What is damaged, and at which offset. `target` holds a part of the data then.
+pub fn snapshot<R: Read, T: Target>(
     reader: &mut SnapshotReader<R>,
-    space: &mut Keyspace,
-    progress: &mut dyn FnMut(u64),
+    target: &mut T,
+    progress: &mut dyn Reading,
 ) -> Result<(), ReadError> {
     let mut raw = Vec::new();
     let mut partials = HashMap::new();
@@ -52,12 +117,12 @@ pub fn snapshot<R: Read>(
         }
         records(block, &raw, |record| match record {
             Record::Small(bytes) => match SmallEntry::from_bytes(bytes) {
-                Some(small) => put(space, block, Entry::Small(small)),
+                Some(small) => put(target, block, Entry::Small(small)),
                 None => Err(bad(block, "a well-formed small entry", bytes)),
             },
-            Record::Fragment(part) => fragment(space, block, &part, &mut partials),
+            Record::Fragment(part) => fragment(target, block, &part, &mut partials),
         })?;
-        progress(reader.offset());
+        progress.at(reader.offset());
     }
     match partials.keys().next() {
         None => Ok(()),
@@ -75,22 +140,20 @@ fn bad(block: Block, expected: &'static str, bytes: &[u8]) -> FormatError {
     FormatError::new(block.offset, expected, crate::format::error::excerpt(bytes))
 }
 
-fn put(space: &mut Keyspace, block: Block, entry: Entry) -> Result<(), FormatError> {
+fn put<T: Target>(target: &mut T, block: Block, entry: Entry) -> Result<(), FormatError> {
     if entry.expiry() == Some(0) {
         // No command makes one, and replay, whose clock stands at 0, would
         // take it for due.
         return Err(bad(block, "an expiry after 1970", entry.key()));
     }
-    let table = space.db_mut(block.db);
-    let hash = table.hash(entry.key());
-    match table.insert(hash, entry) {
+    match target.put(block.db, entry) {
         None => Ok(()),
         Some(double) => Err(bad(block, "each key once", double.key())),
     }
 }
 
-fn fragment(
-    space: &mut Keyspace,
+fn fragment<T: Target>(
+    target: &mut T,
     block: Block,
     part: &Fragment<'_>,
     partials: &mut HashMap<(u32, Vec<u8>), Partial>,
@@ -104,7 +167,7 @@ fn fragment(
             expiry: part.expiry,
             total: part.total,
             next: 0,
-            value: Growing::new(part.kind, space),
+            value: Growing::new(part.kind, target.hash_key()),
         },
         None => {
             return Err(error(
@@ -128,7 +191,7 @@ fn fragment(
     }
     let value = partial
         .value
-        .finish(space)
+        .finish(target.hash_key())
         .ok_or_else(|| error("a sorted set in order, or a whole stream"))?;
     let len = match &value {
         Value::Str(bytes) => bytes.len() as u64,
@@ -138,12 +201,11 @@ fn fragment(
     if len != partial.total {
         return Err(error("each element once"));
     }
-    put(space, block, Entry::large(part.key, part.expiry, value))
+    put(target, block, Entry::large(part.key, part.expiry, value))
 }
 
 impl Growing {
-    fn new(kind: Kind, space: &Keyspace) -> Self {
-        let seed = space.seed();
+    fn new(kind: Kind, seed: HashKey) -> Self {
         match kind {
             Kind::String => Growing::Done(Value::Str(Vec::new())),
             Kind::List => Growing::Done(Value::List(ChunkList::new())),
@@ -198,12 +260,12 @@ impl Growing {
         rest.is_empty().then_some(())
     }
 
-    fn finish(self, space: &Keyspace) -> Option<Value> {
+    fn finish(self, seed: HashKey) -> Option<Value> {
         match self {
             Growing::Done(value) => Some(value),
             Growing::Stream(builder) => builder.finish().map(|s| Value::Stream(Box::new(s))),
             Growing::Ranked(members) => {
-                SortedSet::from_sorted(space.seed(), members).map(|set| Value::Zset(Box::new(set)))
+                SortedSet::from_sorted(seed, members).map(|set| Value::Zset(Box::new(set)))
             }
         }
     }

@@ -47,7 +47,7 @@ fn read(
     host: &mut dyn Host,
 ) -> Result<Recovered, LoadError> {
     let mut told = clock.monotonic_us();
-    loader.load(&mut |bytes| {
+    loader.load(&mut |bytes: u64| {
         let now = clock.monotonic_us();
         if now - told > 5_000_000 {
             told = now;
@@ -149,6 +149,7 @@ impl Persist {
             timings: Timings::default(),
             counters,
             temp_number: 0,
+            sync_asked: 0,
             poisoned: false,
         };
         let emptied = persist.close_files(&found.open_files)?;

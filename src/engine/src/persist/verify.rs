@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
-use super::load::{LoadError, Loader, RESTORE_ADVICE, damaged};
+use super::load::{LoadError, Loader, Progress, RESTORE_ADVICE, damaged};
+use super::reading::{Part, SoundFile};
 use super::repair::Repair;
 use crate::format::FormatError;
 use crate::format::group::{GroupScanner, ScanStart, Tail, highest_mark};
@@ -63,6 +64,7 @@ impl Loader<'_> {
         &self,
         snapshot: Option<SnapshotHeader>,
         repairs: &mut Vec<Repair>,
+        progress: Progress<'_>,
     ) -> Result<Option<VerifiedLog>, LoadError> {
         let dir = &self.files.log_dir;
         let mut names = Vec::new();
@@ -85,14 +87,15 @@ impl Loader<'_> {
         for name in manifest.needed() {
             let file = self.files.in_log(name);
             if !self.disk.exists(&file).on("stat", &file)? {
-                return Err(LoadError(format!(
+                return Err(LoadError::new(format!(
                     "{} is listed in {} but missing. Restore it from a backup, or move the folder away to start without this log. Nothing was changed on disk.",
                     file.display(),
                     path.display()
                 )));
             }
         }
-        self.verify(manifest, &names).map(Some)
+        progress.sound(SoundFile::whole(path, Part::Manifest, bytes.len() as u64));
+        self.verify(manifest, &names, progress).map(Some)
     }
 
     /// Without a manifest a log's files are only in order if they come from a
@@ -113,7 +116,7 @@ impl Loader<'_> {
         {
             return Ok(());
         }
-        Err(LoadError(format!(
+        Err(LoadError::new(format!(
             "{} has files of a log ({name}) but no manifest {}. Restore the manifest from the same backup, or move the folder away to start without this log. Nothing was changed on disk.",
             self.files.log_dir.display(),
             self.files.manifest.display()
@@ -125,7 +128,12 @@ impl Loader<'_> {
         Ok(self.disk.len(&path).on("stat", &path)? == 0)
     }
 
-    fn verify(&self, mut manifest: Manifest, names: &[String]) -> Result<VerifiedLog, LoadError> {
+    fn verify(
+        &self,
+        mut manifest: Manifest,
+        names: &[String],
+        progress: Progress<'_>,
+    ) -> Result<VerifiedLog, LoadError> {
         let (mut repairs, mut afterwards, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
         self.strangers(&manifest, names, &mut repairs, &mut remarks)?;
         // A log that was turned off goes no further than its mark; files made
@@ -144,7 +152,7 @@ impl Loader<'_> {
         let base = manifest
             .base
             .as_ref()
-            .ok_or_else(|| LoadError("the manifest names no base".into()))?;
+            .ok_or_else(|| LoadError::new("the manifest names no base"))?;
         let mut images = Vec::new();
         for file in &manifest.incrs {
             images.push(read_file(self.disk, &self.files.in_log(&file.name))?);
@@ -170,7 +178,8 @@ impl Loader<'_> {
             let last = next.map_or(0, |start| start.first - 1);
             due.mark = later.iter().copied().max().unwrap_or(0).min(last);
             due.may_be_torn = used.is_none_or(|used| i >= used) && file.end.is_none();
-            let judged = self.judge(file, bytes, due, &mut repairs, &mut remarks)?;
+            progress.begin(&self.files.in_log(&file.name), bytes.len() as u64);
+            let judged = self.judge(file, bytes, due, &mut repairs, &mut remarks, progress)?;
             due.seq = judged.ends.last + 1;
             due.crc = Some(judged.ends.crc);
             incrs.push(judged);
@@ -179,7 +188,7 @@ impl Loader<'_> {
         if let Some(closed) = manifest.closed_at
             && closed != last_seq
         {
-            return Err(LoadError(format!(
+            return Err(LoadError::new(format!(
                 "{}: the log was closed at sequence {closed} but ends at {last_seq}. {RESTORE_ADVICE} Nothing was changed on disk.",
                 self.files.manifest.display()
             )));
@@ -235,6 +244,7 @@ impl Loader<'_> {
         due: Due,
         repairs: &mut Vec<Repair>,
         remarks: &mut Vec<String>,
+        progress: Progress<'_>,
     ) -> Result<Judged, LoadError> {
         let path = self.files.in_log(&file.name);
         if let Some(start) = file.start
@@ -251,11 +261,17 @@ impl Loader<'_> {
             durable: file.end.map_or(due.mark, |end| end.last),
         };
         let mut scanner = GroupScanner::new(counted(file, &bytes, &path)?, start);
-        while scanner.next().is_some() {}
+        let mut sound = SoundFile::whole(&path, Part::Incr, bytes.len() as u64);
+        for group in scanner.by_ref() {
+            sound.units += 1;
+            sound.effects += u64::from(group.header.effects);
+            progress.at(group.end());
+        }
         match scanner.tail() {
             Some(Tail::Clean) => {}
             Some(Tail::Torn { at, why }) if due.may_be_torn => {
                 self.torn(&path, *at, bytes.len(), why, remarks)?;
+                sound.torn = Some(why.clone());
                 repairs.push(Repair::Cut {
                     path: path.clone(),
                     at: *at,
@@ -266,7 +282,7 @@ impl Loader<'_> {
             }
             None => {
                 let why = format!("{}: the scan didn't end", path.display());
-                return Err(LoadError(why));
+                return Err(LoadError::new(why));
             }
         }
         let ends = IncrEnd {
@@ -284,6 +300,8 @@ impl Loader<'_> {
             );
             return Err(damaged(&path, &error, RESTORE_ADVICE));
         }
+        (sound.counted, sound.last_seq) = (ends.len, ends.last);
+        progress.sound(sound);
         Ok(Judged {
             path,
             end: ends.len as usize,

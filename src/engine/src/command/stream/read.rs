@@ -21,7 +21,7 @@ pub static SPECS: &[Spec] = &[
         group: Group::Stream,
         since: "5.0.0",
         complexity: "O(log(N)+M) for each stream, with N being the number of its entries and M the number of those returned.",
-        summary: "Returns the entries of streams behind the ids given.",
+        summary: "Returns the entries of streams behind the ids given. With BLOCK, waits for some if there are none.",
         syntax: "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
         examples: &[
             ("XREAD STREAMS s 0", "nil"),
@@ -56,7 +56,7 @@ pub static SPECS: &[Spec] = &[
         group: Group::Stream,
         since: "5.0.0",
         complexity: "O(M*log(N)) for each stream, with N being the number of its entries and M the number of those returned.",
-        summary: "Gives a consumer of a group entries that none has yet, or those it has and didn't acknowledge.",
+        summary: "Gives a consumer of a group entries that none has yet, or those it has and didn't acknowledge. With BLOCK, waits for some if there are none.",
         syntax: "GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
         examples: &[
             (
@@ -255,18 +255,31 @@ fn read(cx: &mut Cx<'_>, argv: &[&[u8]], grouped: bool) -> Result<(), CommandErr
     Ok(())
 }
 
-/// What is waited for: `$` is the end of the stream as it is now.
+/// What is waited for: `$` is the end of the stream as it is now, and a key
+/// named twice is waited for as it was named first. Who tells no COUNT gets no
+/// more than some, as in Redis.
 fn wish(argv: &[&[u8]], request: &Request<'_>, from: &[Option<From>], ms: u64) -> Wait {
-    let mut then: Vec<Box<[u8]>> = argv.iter().map(|&arg| arg.into()).collect();
-    let first_id = then.len() - from.len();
-    for (arg, from) in then[first_id..].iter_mut().zip(from) {
-        if let Some(From::Behind(id)) = from {
-            *arg = id.text().as_bytes().into();
+    let (mut keys, mut ids) = (Vec::<Box<[u8]>>::new(), Vec::<Box<[u8]>>::new());
+    for ((&key, &id), from) in request.keys.iter().zip(request.ids).zip(from) {
+        if keys.iter().any(|known| **known == *key) {
+            continue;
         }
+        keys.push(key.into());
+        ids.push(match from {
+            Some(From::Behind(id)) => id.text().as_bytes().into(),
+            _ => id.into(),
+        });
     }
+    let options = argv.len() - 2 * request.keys.len();
+    let mut then: Vec<Box<[u8]>> = argv[..options].iter().map(|&arg| arg.into()).collect();
+    if request.count == usize::MAX {
+        then.splice(1..1, [&b"COUNT"[..], b"1000"].map(Box::from));
+    }
+    then.extend(keys.iter().cloned());
+    then.extend(ids);
     Wait {
         kind: Kind::Stream,
-        keys: request.keys.iter().map(|&key| key.into()).collect(),
+        keys,
         timeout_ms: Some(ms).filter(|ms| *ms > 0),
         then: Some(then),
         unless_gone: request.group.is_some(),
@@ -346,6 +359,7 @@ fn plain(
     count: usize,
     streams: &mut Streams,
 ) -> Result<(), CommandError> {
+    let waited = cx.has_waited();
     let Some(stream) = look(&mut cx.ks, key)? else {
         return Ok(());
     };
@@ -353,7 +367,8 @@ fn plain(
         return Ok(());
     };
     let mut items = stream.entries.range(start, StreamId::MAX).peekable();
-    if items.peek().is_some() {
+    // Who has waited hears of what came, also if it has gone since.
+    if items.peek().is_some() || waited && stream.entries.last_id > id {
         streams.begin(cx.reply, key);
         super::put_items(cx.reply, items.take(count));
     }
@@ -367,7 +382,7 @@ fn give(
     request: &Request<'_>,
     streams: &mut Streams,
 ) -> Result<Changes, CommandError> {
-    let now = cx.ks.now();
+    let (now, waited) = (cx.ks.now(), cx.has_waited());
     let mut changes = Changes {
         time_ms: now,
         ..Changes::default()
@@ -376,7 +391,10 @@ fn give(
         return Ok(changes);
     };
     let reply = &mut *cx.reply;
-    let top = entries.top_id();
+    let top = match waited {
+        true => Some(entries.last_id),
+        false => entries.top_id(),
+    };
     if top.is_none_or(|top| top <= group.last_id) {
         return Ok(changes);
     }

@@ -241,3 +241,60 @@ fn the_log_has_the_pops() {
     let again = Rig::open(disk, settings(FsyncPolicy::Always)).unwrap();
     assert_eq!(again.dump(), before);
 }
+
+#[test]
+fn what_comes_behind_the_end_serves_all_who_read() {
+    let mut shop = Shop::new();
+    shop.run("XADD x 1-1 f v");
+    shop.waits("a", "XREAD BLOCK 0 STREAMS y x $ $");
+    shop.waits("b", "XREAD COUNT 1 BLOCK 0 STREAMS x 1-1");
+    shop.waits("later", "XREAD BLOCK 0 STREAMS x x 2-2 $");
+    let reply = r#"[["x" [["2-1" ["f" "w"]]]]]"#;
+    let told = [format!("a: {reply}"), format!("b: {reply}")];
+    assert_eq!(shop.run("XADD x 2-1 f w"), told);
+    let told = [r#"later: [["x" [["2-3" ["f" "w"]]]]]"#];
+    assert_eq!(shop.run("XADD x 2-3 f w"), told);
+    // Whoever reads without a group goes on waiting.
+    shop.waits("a", "XREAD BLOCK 0 STREAMS x $");
+    assert!(shop.run("DEL x").is_empty());
+    assert!(shop.run("XADD x 1-1 f v").is_empty());
+    assert_eq!(shop.run("XADD x 3-1 f v").len(), 1);
+}
+
+#[test]
+fn a_group_gives_each_entry_once_and_its_end_is_told() {
+    let disk = Arc::new(disk());
+    let mut shop = Shop::new();
+    shop.rig = Rig::open(disk.clone(), settings(FsyncPolicy::Always)).unwrap();
+    shop.run("XGROUP CREATE x g $ MKSTREAM");
+    shop.waits("a", "XREADGROUP GROUP g one BLOCK 0 STREAMS x >");
+    shop.waits("b", "XREADGROUP GROUP g two BLOCK 0 STREAMS x >");
+    let told = [r#"a: [["x" [["1-1" ["f" "v"]]]]]"#];
+    assert_eq!(shop.run("XADD x 1-1 f v"), told);
+    let told = [r#"b: [["x" [["1-2" ["f" "v"]]]]]"#];
+    assert_eq!(shop.run("XADD x 1-2 f v"), told);
+    assert!(shop.rig.pass());
+    let before = shop.rig.dump();
+    let again = Rig::open(Arc::new(disk.kill()), settings(FsyncPolicy::Always)).unwrap();
+    assert_eq!(again.dump(), before);
+
+    let gone = "a: UNBLOCKED the stream key no longer exists";
+    for end in ["DEL x", "SET x v", "RENAME x y", "FLUSHDB", "SWAPDB 0 7"] {
+        shop.run("DEL x");
+        shop.run("XGROUP CREATE x g $ MKSTREAM");
+        shop.waits("a", "XREADGROUP GROUP g one BLOCK 0 STREAMS x >");
+        shop.waits("b", "XREAD BLOCK 0 STREAMS x $");
+        assert_eq!(shop.run(end), [gone], "{end}");
+        let (ticket, _) = shop.waiting.remove(0);
+        shop.rig.engine.stop_waiting(ticket);
+    }
+    shop.run("XGROUP CREATE x g $ MKSTREAM");
+    shop.run("PEXPIRE x 5");
+    shop.waits("a", "XREADGROUP GROUP g one BLOCK 0 STREAMS x >");
+    shop.rig.tick(10);
+    assert_eq!(shop.end_of_unit(), [gone]);
+    shop.run("XGROUP CREATE x g $ MKSTREAM");
+    shop.waits("a", "XREADGROUP GROUP g one BLOCK 0 STREAMS x >");
+    let told = "a: NOGROUP the consumer group this client was blocked on no longer exists";
+    assert_eq!(shop.run("XGROUP DESTROY x g"), [told]);
+}

@@ -40,6 +40,40 @@ pub fn highest_mark(bytes: &[u8], history: Option<HistoryId>) -> u64 {
     mark
 }
 
+/// Visits the groups that verify in a part of a file that starts anywhere,
+/// damaged or not, whatever their order; offsets are those in `bytes`. Gives
+/// how many bytes are in none of them. Like [`highest_mark`], it finds lines at
+/// any byte.
+pub fn sound_groups(bytes: &[u8], mut visit: impl FnMut(&Group<'_>)) -> u64 {
+    let (mut at, mut outside) = (0, bytes.len() as u64);
+    // Lines in damaged groups may each claim the rest of the file.
+    let mut budget = bytes.len().saturating_mul(4) as u64;
+    while let Some(rest) = bytes.get(at..) {
+        let Some(hash) = rest.iter().position(|&byte| byte == b'#') else {
+            break;
+        };
+        at += hash;
+        let rest = bytes.get(at..).unwrap_or_default();
+        let line = match rest.starts_with(GROUP_MAGIC) {
+            true => UnverifiedGroup::parse_line(rest, 0).ok(),
+            false => None,
+        };
+        let tried = line.and_then(|line| {
+            budget = budget.checked_sub(line.payload_len.min(rest.len() as u64))?;
+            group_at(bytes, at).ok()
+        });
+        match tried {
+            Some(group) => {
+                visit(&group);
+                outside -= group.end() - group.offset;
+                at = usize::try_from(group.end()).unwrap_or(usize::MAX);
+            }
+            None => at += 1,
+        }
+    }
+    outside
+}
+
 /// What is known of a file before it is read. `None` takes the file's word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScanStart {

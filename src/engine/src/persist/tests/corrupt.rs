@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::driver::{Content, content, rounds};
+use crate::base::hash::Seed;
+use crate::data::value::Limits;
+use crate::format::HistoryId;
 use crate::io::mem::MemDisk;
 use crate::io::{ReadDisk, read_file};
+use crate::persist::files::Files;
+use crate::persist::load::Loader;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 
@@ -32,6 +37,19 @@ struct Scene {
 
 fn open(disk: &MemDisk, settings: &Settings) -> Rig {
     Rig::open(Arc::new(disk.clone()), settings.clone()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The verdict without putting the data set together.
+fn inspect(disk: &MemDisk, settings: &Settings) -> Result<(), String> {
+    let loader = Loader {
+        disk,
+        files: &Files::new(settings, 77),
+        limits: &Limits::default(),
+        truncated_ok: true,
+        fresh: (HistoryId::new([1; 16]).unwrap(), Seed([1; 16])),
+    };
+    let looked = loader.inspect(&mut |_: u64| {});
+    looked.map(|_| ()).map_err(|e| e.text)
 }
 
 fn run(rig: &mut Rig, lines: &[&str], past: &mut Vec<Content>) {
@@ -130,9 +148,12 @@ impl Scene {
         disk.put(path, bytes);
         let name = path.file_name().unwrap().to_str().unwrap();
         let said = || format!("{name}, {how}");
+        let looked = inspect(&disk, &self.settings);
+        assert_eq!(disk.ops(), 0, "{}: looking changed the disk", said());
         match Rig::open(Arc::new(disk.clone()), self.settings.clone()) {
             Err(e) => {
                 let e = e.0;
+                assert_eq!(looked.err().as_ref(), Some(&e), "{}", said());
                 // A wrong end may also be told by the manifest's line of it.
                 assert!(
                     e.contains(name) || e.contains("manifest"),
@@ -147,6 +168,7 @@ impl Scene {
                 assert_eq!(disk.ops(), 0, "{}: a refusal changed the disk", said());
             }
             Ok(rig) => {
+                assert_eq!(looked, Ok(()), "{}", said());
                 let found = content(&rig);
                 let newest = self.past.last().unwrap();
                 let legal = match may {

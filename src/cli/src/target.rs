@@ -1,0 +1,130 @@
+//! Where a command that makes a new log puts it: a folder beside the one it
+//! read, unless it is told otherwise; and whether it may.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use persist_engine::io::Disk;
+use persist_engine::io::os::OsDisk;
+
+use crate::bar::Bar;
+use crate::folder::Folder;
+use crate::{Failure, Names, lock, text};
+
+/// Where the result goes.
+#[derive(Args)]
+pub struct Target {
+    /// The folder for the result; must be empty or not there yet [default: DIR.repaired-<unix time>]
+    #[arg(long, value_name = "DIR2", conflicts_with = "in_place")]
+    to: Option<PathBuf>,
+    /// Change DIR itself; what isn't used any more is moved to its folder quarantine
+    #[arg(long)]
+    in_place: bool,
+    /// Don't ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Target {
+    /// Keeps servers out of the folder that is read.
+    ///
+    /// # Errors
+    /// One owns it.
+    pub fn lock(&self, folder: &Folder) -> Result<lock::Lock, Failure> {
+        folder.lock(self.in_place)
+    }
+
+    /// Whether the folder itself is changed.
+    pub fn in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// The folder, which isn't made yet.
+    ///
+    /// # Errors
+    /// Something is there.
+    pub fn path(&self, folder: &Folder) -> Result<PathBuf, Failure> {
+        if self.in_place {
+            return Ok(folder.dir.clone());
+        }
+        let path = match &self.to {
+            Some(path) => path.clone(),
+            None => {
+                let mut name = folder.dir.canonicalize()?.into_os_string();
+                name.push(format!(".repaired-{}", text::now_ms() / 1000));
+                PathBuf::from(name)
+            }
+        };
+        let taken = match std::fs::read_dir(&path) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            Err(e) => return Err(Failure::Told(format!("{}: {e}", path.display()), 1)),
+        };
+        if taken {
+            let text = format!("{} isn't empty; nothing was written", path.display());
+            return Err(Failure::Told(text, 1));
+        }
+        Ok(path)
+    }
+
+    /// Asks, if it has to.
+    ///
+    /// # Errors
+    /// The answer isn't yes.
+    pub fn ask(&self, out: &mut dyn Write, question: &str) -> Result<(), Failure> {
+        out.flush()?;
+        if self.yes {
+            return Ok(());
+        }
+        let mut line = String::new();
+        let input = io::stdin();
+        if input.is_terminal() {
+            eprint!("{question} [y/N] ");
+            input.read_line(&mut line)?;
+        }
+        if matches!(line.trim(), "y" | "Y" | "yes") {
+            return Ok(());
+        }
+        Err(Failure::Told(
+            "Nothing was written. Say --yes to go on.".into(),
+            1,
+        ))
+    }
+
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn make(&self, path: &std::path::Path, names: &Names) -> Result<Folder, Failure> {
+        OsDisk
+            .create_dir(path)
+            .map_err(|e| Failure::Told(format!("{}: {e}", path.display()), 1))?;
+        Folder::open(path, names)
+    }
+
+    /// Reads what was made, as a start will.
+    ///
+    /// # Errors
+    /// A start would refuse it.
+    pub fn prove(&self, made: &Folder, out: &mut dyn Write) -> Result<(), Failure> {
+        let mut bar = Bar::new();
+        let found = made.load(&mut bar)?;
+        drop(bar);
+        writeln!(
+            out,
+            "A server starts from {} with {} keys, sequence {} of the new history {}.",
+            made.dir.display(),
+            found.space.len(),
+            found.seq,
+            found.history
+        )?;
+        if !self.in_place {
+            writeln!(
+                out,
+                "Give the folder to the server's user, and put it in the place of the old one."
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! `redis-persist repair`: what comes out starts, and is what was asked for.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::{NOW, Rig, Said, fill, image, settings, tool};
+
+fn repair(dir: &Path, more: &[&str]) -> Said {
+    tool(&[&["repair", dir.to_str().unwrap()], more].concat())
+}
+
+fn incr(dir: &Path, n: u32) -> PathBuf {
+    dir.join(format!("persist-aof/persist.aof.{n}.incr.aof"))
+}
+
+/// Flips a bit; `at` from the end if negative.
+fn damage(path: &Path, at: i64) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = if at < 0 { bytes.len() as i64 + at } else { at };
+    bytes[at as usize] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_sound_folder_is_left_alone() {
+    let temp = tempfile::tempdir().unwrap();
+    drop(fill(temp.path(), true));
+    let before = image(temp.path());
+    let said = repair(temp.path(), &["--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.has("There is nothing to repair");
+    assert!(image(temp.path()) == before);
+}
+
+#[test]
+fn a_copy_without_what_is_damaged() {
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, to) = (temp.path().join("data"), temp.path().join("sound"));
+    fs::create_dir(&dir).unwrap();
+    drop(fill(&dir, true));
+    // The DEL of user:1 is whole, the LPOP before it isn't.
+    let path = incr(&dir, 3);
+    let first = fs::read(&path).unwrap();
+    let second = first
+        .windows(5)
+        .skip(1)
+        .position(|w| w == b"#PG1 ")
+        .unwrap() as i64
+        + 1;
+    damage(&path, second + 210);
+    // It is no crash's end: the last group says that what was before is durable.
+    assert!(Rig::with(settings(&dir)).is_err());
+    let before = image(&dir);
+
+    let plan = repair(&dir, &["--json"]).json();
+    assert_eq!(plan["cut"][0]["from"], second, "{plan:#}");
+    assert_eq!(plan["lost"]["effects"], 1, "{plan:#}");
+    assert_eq!(plan["lost"]["keys"][0]["key"], "user:1", "{plan:#}");
+    let said = repair(&dir, &["--to", to.to_str().unwrap()]);
+    assert_eq!(said.code, 1, "{said:?}");
+    said.has("Nothing was written. Say --yes");
+    assert!(!to.exists());
+
+    let said = repair(&dir, &["--to", to.to_str().unwrap(), "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.has("db0 user:1 (1)");
+    said.has("Commands: DEL 1.");
+    said.has("A server starts from");
+    assert!(image(&dir) == before, "the original was changed");
+    let rig = Rig::with(settings(&to)).unwrap_or_else(|e| panic!("{e}"));
+    let content = rig.content();
+    assert_eq!(content[&(0, "counter".into())], "string [2] until None");
+    assert_eq!(content[&(0, "jobs".into())], "list [a, b, c, d] until None");
+    assert!(content.contains_key(&(0, "user:1".into())));
+    drop(rig);
+    // What was made isn't written over.
+    let said = repair(&dir, &["--to", to.to_str().unwrap(), "--yes"]);
+    assert_eq!(said.code, 1);
+    said.has("isn't empty");
+}
+
+#[test]
+fn a_damaged_base_a_damaged_manifest_and_a_missing_one() {
+    for case in 0..4 {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, to) = (temp.path().join("data"), temp.path().join("sound"));
+        fs::create_dir(&dir).unwrap();
+        let rig = fill(&dir, case != 3);
+        let want = rig.content();
+        drop(rig);
+        let manifest = dir.join("persist-aof/persist.aof.manifest");
+        match case {
+            0 => damage(&dir.join("persist-aof/persist.aof.2.base.rdb"), 2000),
+            1 => damage(&manifest, 60),
+            _ => fs::remove_file(&manifest).unwrap(),
+        }
+        let said = repair(&dir, &["--to", to.to_str().unwrap(), "--yes"]);
+        assert_eq!(said.code, 0, "case {case}: {said:?}");
+        said.has("Nothing is cut");
+        let rig = Rig::with(settings(&to)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(rig.content(), want, "case {case}");
+    }
+}
+
+#[test]
+fn an_earlier_moment_in_place() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut rig = fill(temp.path(), true);
+    rig.wait(10_000);
+    rig.run(&["SET before 1"]);
+    rig.wait(10_000);
+    let want = rig.content();
+    rig.run(&["FLUSHALL", "SET after 1"]);
+    drop(rig);
+    let moment = unix(NOW + 15_000);
+    let early = repair(temp.path(), &["--until", "2001-01-01", "--yes"]);
+    assert_eq!(early.code, 1);
+    early.has("is too late");
+    let said = repair(temp.path(), &["--until", &moment, "--in-place", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.has("Commands: FLUSHALL 1, SET 1.");
+    let rig = Rig::with(settings(temp.path())).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(rig.content(), want);
+    drop(rig);
+    let aside = fs::read_dir(temp.path().join("quarantine"))
+        .unwrap()
+        .count();
+    // The snapshot, the manifest, a base and two files.
+    assert_eq!(aside, 5);
+    assert_eq!(tool(&["check", temp.path().to_str().unwrap()]).code, 0);
+}
+
+/// As `@<unix time>`; what `fill` does takes up to two seconds of its clock.
+fn unix(ms: u64) -> String {
+    format!("@{}.{:03}", ms / 1000, ms % 1000)
+}

@@ -1,0 +1,178 @@
+//! A manifest again, from the log's files themselves.
+
+use crate::format::HistoryId;
+use crate::format::group::{GroupStream, ScanStart};
+use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
+use crate::io::{OnPath, read_file};
+use crate::persist::load::{LoadError, Loader};
+
+/// The manifest in place; where that is missing or damaged, one made of what
+/// the files say of themselves. `None` if there is no log.
+///
+/// # Errors
+/// The disk's, or the files don't tell how they belong together.
+pub fn manifest(
+    loader: &Loader<'_>,
+    remarks: &mut Vec<String>,
+) -> Result<Option<Manifest>, LoadError> {
+    let path = &loader.files.manifest;
+    let why = if loader.disk.exists(path).on("stat", path)? {
+        match Manifest::parse(&read_file(loader.disk, path)?) {
+            Ok(mut manifest) => {
+                // Made ready for a log that was turned off before it was used.
+                if manifest.closed_at.is_some() {
+                    manifest.incrs.retain(|file| file.start.is_some());
+                }
+                return Ok(Some(manifest));
+            }
+            Err(e) => e.to_string(),
+        }
+    } else {
+        "it is missing".into()
+    };
+    let made = from_files(loader)?;
+    if made.is_some() {
+        remarks.push(format!(
+            "{}: {why}; it is made again from the files",
+            path.display()
+        ));
+    }
+    Ok(made)
+}
+
+/// The numbers in the names of the log's files: of bases (and whether they
+/// are snapshots), and of incr files.
+fn numbers(loader: &Loader<'_>) -> Result<(Vec<(u64, bool)>, Vec<u64>), LoadError> {
+    let (files, dir) = (loader.files, &loader.files.log_dir);
+    let (mut bases, mut incrs) = (Vec::new(), Vec::new());
+    if !loader.disk.exists(dir).on("stat", dir)? {
+        return Ok((bases, incrs));
+    }
+    for name in loader.disk.list(dir).on("list", dir)? {
+        let number = name
+            .split('.')
+            .rev()
+            .nth(2)
+            .and_then(|n| n.parse::<u64>().ok());
+        let Some(n) = number.filter(|n| *n < i64::MAX as u64) else {
+            continue;
+        };
+        for rdb in [true, false] {
+            if files.base_name(n, rdb) == name {
+                bases.push((n, rdb));
+            }
+        }
+        if files.incr_name(n) == name {
+            incrs.push(n);
+        }
+    }
+    bases.sort_unstable();
+    incrs.sort_unstable();
+    Ok((bases, incrs))
+}
+
+/// Numbers for a new base and incr file that no file has had, as far as names
+/// and manifest tell.
+///
+/// # Errors
+/// The disk's.
+pub fn free_numbers(loader: &Loader<'_>) -> Result<(u64, u64), LoadError> {
+    let (bases, incrs) = numbers(loader)?;
+    let (mut base, mut incr) = (
+        bases.last().map_or(1, |(n, _)| n + 1),
+        incrs.last().map_or(1, |n| n + 1),
+    );
+    let path = &loader.files.manifest;
+    if loader.disk.exists(path).on("stat", path)?
+        && let Ok(manifest) = Manifest::parse(&read_file(loader.disk, path)?)
+    {
+        base = base.max(manifest.next_base_seq);
+        incr = incr.max(manifest.next_incr_seq);
+    }
+    Ok((base, incr))
+}
+
+/// What an incr file's first group says.
+fn first_group(
+    loader: &Loader<'_>,
+    name: &str,
+) -> Result<Option<(HistoryId, IncrStart)>, LoadError> {
+    let path = loader.files.in_log(name);
+    let file = loader.disk.open(&path).on("open", &path)?;
+    let len = file.len().on("stat", &path)?;
+    let mut groups = GroupStream::new(file, len, ScanStart::default());
+    Ok(match groups.next_group() {
+        Ok(Some(group)) => {
+            let header = group.header;
+            let start = IncrStart {
+                first: header.first_seq,
+                prev_crc: header.prev_crc,
+            };
+            Some((header.history, start))
+        }
+        _ => None,
+    })
+}
+
+fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
+    let (bases, numbers) = numbers(loader)?;
+    // A rewrite commits a base before it removes the one before.
+    let Some((base_seq, rdb)) = bases.last().copied() else {
+        return Ok(None);
+    };
+    let mut starts = Vec::new();
+    for n in numbers {
+        let name = loader.files.incr_name(n);
+        // One that begins with damage can't be put in order.
+        if let Some((history, start)) = first_group(loader, &name)? {
+            starts.push((n, name, history, start));
+        }
+    }
+    let name = loader.files.base_name(base_seq, rdb);
+    let path = loader.files.in_log(&name);
+    let (history, covers) = if rdb {
+        match loader.header_of(&path)? {
+            Some(head) => (head.history, head.seq),
+            None => return Ok(None),
+        }
+    } else {
+        // Such a base doesn't say what it covers, only the first file behind.
+        let base = first_group(loader, &name)?;
+        match (base, starts.first()) {
+            (Some((history, _)), Some((_, _, _, start))) => (history, start.first - 1),
+            (Some((history, _)), None) => (history, 0),
+            (None, _) => {
+                return Err(LoadError::new(format!(
+                    "{} is damaged where it begins, and there is no manifest that says what it covers",
+                    path.display()
+                )));
+            }
+        }
+    };
+    let mut manifest = Manifest::new(history);
+    manifest.base = Some(BaseFile {
+        name,
+        seq: base_seq,
+        history,
+        covers,
+        end: None,
+        seed: None,
+    });
+    manifest.next_base_seq = base_seq + 1;
+    for (n, name, history, start) in starts {
+        // Older than the base: replaced by it.
+        if start.first <= covers {
+            continue;
+        }
+        manifest.history = history;
+        manifest.next_incr_seq = n + 1;
+        manifest.incrs.push(IncrFile {
+            name,
+            seq: n,
+            history,
+            start: Some(start),
+            end: None,
+        });
+    }
+    Ok(Some(manifest))
+}
