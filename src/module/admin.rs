@@ -10,7 +10,8 @@ use crate::dispatch::Entry;
 use crate::ffi::{self, Ctx};
 use crate::host::Link;
 use crate::info;
-use crate::state::{self, Caller};
+use crate::moving::{self, Way};
+use crate::state::{self, Caller, REPLICA};
 use crate::sync;
 use crate::users;
 
@@ -97,6 +98,26 @@ pub static COMMANDS: &[Admin] = &[
         summary: "Returns the state of durable keys, in the format and under the names of INFO.",
     },
     Admin {
+        name: "ADOPT",
+        syntax: "pattern | CANCEL",
+        entry: adopt,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: 2,
+        complexity: "O(1) to begin; O(N) in the background, where N is the number of the server's keys.",
+        summary: "Moves the server's own keys that match into the durable keyspace, in the background.",
+    },
+    Admin {
+        name: "RELEASE",
+        syntax: "pattern [KEEP] | CANCEL",
+        entry: release,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: -2,
+        complexity: "O(1) to begin; O(N) in the background, where N is the number of durable keys.",
+        summary: "Moves durable keys that match into the server's own keyspace, in the background; with KEEP they stay durable, too.",
+    },
+    Admin {
         name: "HELP",
         syntax: "[ACL username]",
         entry: help,
@@ -146,6 +167,44 @@ extern "C" fn rewrite(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) ->
     on_engine(ctx, argv, argc, |engine, host, ctx, _| {
         engine.rewrite(host).map(|t| ctx.reply_simple(t))
     })
+}
+
+extern "C" fn adopt(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| match args {
+        [_, word] if word.eq_ignore_ascii_case(b"CANCEL") => cancel_move(ctx),
+        [_, pattern] => begin_move(ctx, engine, Way::Adopt, pattern),
+        _ => Err(CommandError::Syntax),
+    })
+}
+
+extern "C" fn release(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| match args {
+        [_, word] if word.eq_ignore_ascii_case(b"CANCEL") => cancel_move(ctx),
+        [_, pattern] => begin_move(ctx, engine, Way::Release { keep: false }, pattern),
+        [_, pattern, word] if word.eq_ignore_ascii_case(b"KEEP") => {
+            begin_move(ctx, engine, Way::Release { keep: true }, pattern)
+        }
+        _ => Err(CommandError::Syntax),
+    })
+}
+
+fn begin_move(ctx: Ctx<'_>, engine: &Engine, way: Way, pattern: &[u8]) -> Result<(), CommandError> {
+    if state::get(&REPLICA) {
+        return Err(CommandError::text(
+            "READONLY This server is a replica and durable keys aren't replicated; ask the master.",
+        ));
+    }
+    moving::begin(ctx, engine, way, pattern).map_err(|text| CommandError::Text(text.into()))?;
+    ctx.reply_simple("Background moving started");
+    Ok(())
+}
+
+fn cancel_move(ctx: Ctx<'_>) -> Result<(), CommandError> {
+    if !moving::cancel() {
+        return Err(CommandError::text("ERR no keys are being moved"));
+    }
+    ctx.reply_simple("Background moving cancelled");
+    Ok(())
 }
 
 extern "C" fn sync(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {

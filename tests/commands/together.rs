@@ -571,6 +571,8 @@ const WITHOUT_KEYS: &[&str] = &[
     "INFO",
     "HELP",
     "_REFUSE",
+    "ADOPT",
+    "RELEASE",
 ];
 
 fn module_commands(client: &mut RawClient) -> Vec<String> {
@@ -686,7 +688,8 @@ fn every_durable_command_is_described() {
         );
         let host = info(client.words(&format!("COMMAND INFO {name}")).unwrap());
         if [
-            "SAVE", "BGSAVE", "REWRITE", "SYNC", "LASTSAVE", "INFO", "HELP", "_REFUSE",
+            "SAVE", "BGSAVE", "REWRITE", "SYNC", "LASTSAVE", "INFO", "HELP", "_REFUSE", "ADOPT",
+            "RELEASE",
         ]
         .contains(&name.as_str())
         {

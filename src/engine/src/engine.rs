@@ -441,6 +441,23 @@ impl Engine {
         self.child_progress = progress;
     }
 
+    /// The number of the last change.
+    pub fn seq(&self) -> u64 {
+        self.persist.seq()
+    }
+
+    /// The number of the last change that is on disk for sure; `None` when no
+    /// log is in force.
+    pub fn durable_seq(&self) -> Option<u64> {
+        self.persist.durable_seq()
+    }
+
+    /// Sees to it that what was logged is synced, also under a policy that
+    /// doesn't ask for it.
+    pub fn sync_soon(&mut self, host: &mut dyn Host) {
+        self.persist.sync_soon(host);
+    }
+
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.persist.settings

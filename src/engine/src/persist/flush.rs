@@ -200,6 +200,32 @@ impl Persist {
         self.begin_sync();
     }
 
+    /// The number of the last change.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The number of the last change that is on disk for sure; `None` when no
+    /// log is in force.
+    pub fn durable_seq(&self) -> Option<u64> {
+        let log = self.log.as_ref().filter(|_| self.log_is_in_force())?;
+        Some(log.durable().seq)
+    }
+
+    /// Begins a background fsync under `no`; the other policies do so
+    /// themselves.
+    pub fn sync_soon(&mut self, host: &mut dyn Host) {
+        self.poll(host);
+        let unsynced = self.log.as_ref().is_some_and(super::log::Log::has_unsynced);
+        if self.settings.appendfsync == FsyncPolicy::No
+            && unsynced
+            && self.may_touch_log()
+            && self.exec.in_flight() == 0
+        {
+            self.begin_sync();
+        }
+    }
+
     /// Hands an fsync of all that is written to the I/O thread.
     pub(super) fn begin_sync(&mut self) {
         let Some(log) = &self.log else { return };
