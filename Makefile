@@ -5,7 +5,7 @@ CARGO ?= cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: real-input stalls help setup run build test readme lint fmt bench torture differential clean
+.PHONY: real-input stalls help setup run build test readme lint fmt bench torture clients differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,9 @@ run: build ## Start a redis-server with the module on a free port, data in ./dat
 build: setup ## Build the module, target/release/libredis_persist.so, and the offline tool, target/release/redis-persist
 	$(CARGO) build --release -p redis-persist -p redis-persist-cli
 
+test: export WITH_PYTHON = 1
 test: build ## Run every test, against a real redis-server; ARGS="--test NAME" for one
+	@bash tests/clients/install.sh
 	$(CARGO) test --workspace --no-fail-fast $(ARGS)
 
 readme: setup ## Rewrite README.md's tables of settings and commands from their declarations
@@ -38,6 +40,11 @@ bench: build ## Compare with the host's own persistence; ARGS=--quick for a shor
 
 torture: build ## Kill servers under load on fast and slow disks, again and again; long: make torture ROUNDS=200
 	$(CARGO) test --release --test torture -- --nocapture $(ARGS)
+
+clients: export WITH_PYTHON = 1
+clients: build ## Run redis-py, rq and limits on routed keys through kill -9, with JOBS=2000 and KILLS=40 if not said
+	@bash tests/clients/install.sh
+	JOBS=$${JOBS:-2000} KILLS=$${KILLS:-40} $(CARGO) test --test clients -- --nocapture $(ARGS)
 
 differential: build ## Compare every command with the host's own, COMMANDS=1000000 random ones a family if not said
 	COMMANDS=$${COMMANDS:-1000000} $(CARGO) test --release --test commands -- --nocapture $(ARGS)

@@ -56,6 +56,34 @@ fn fill(client: &mut RawClient, mark: &str) {
                 &format!("PERSIST.SETRANGE long:{mark} 100000 x"),
             ],
         );
+        words(
+            client,
+            &[
+                &format!("PERSIST.XADD x:{mark} 5-5 a 1 b 2"),
+                &format!("PERSIST.XADD x:{mark} 6 a 1"),
+                &format!("PERSIST.XADD x:{mark} 7-* a 1 b 2"),
+                &format!("PERSIST.XADD x:{mark} * a 1 b 2"),
+                &format!("PERSIST.XGROUP CREATE x:{mark} g 0 ENTRIESREAD 0"),
+                &format!("PERSIST.XGROUP CREATE x:{mark} behind $"),
+                &format!("PERSIST.XREADGROUP GROUP g c COUNT 2 STREAMS x:{mark} >"),
+                &format!("PERSIST.XREADGROUP GROUP g d COUNT 1 STREAMS x:{mark} >"),
+                &format!("PERSIST.XGROUP CREATECONSUMER x:{mark} g idle"),
+                &format!("PERSIST.XCLAIM x:{mark} g e 0 6 TIME 1000000000000 RETRYCOUNT 9 JUSTID"),
+                // Pending, and no longer there: taken out at the front and in the middle.
+                &format!("PERSIST.XDEL x:{mark} 6"),
+                &format!("PERSIST.XTRIM x:{mark} MINID 6"),
+                // Empty, but with a past.
+                &format!("PERSIST.XGROUP CREATE none:{mark} g $ MKSTREAM"),
+                &format!("PERSIST.XADD was:{mark} MAXLEN 0 9-9 a b"),
+                &format!("PERSIST.XADD low:{mark} 8-8 a b"),
+                &format!("PERSIST.XADD low:{mark} 9-9 a b"),
+                &format!("PERSIST.XDEL low:{mark} 9-9"),
+                &format!("PERSIST.XSETID low:{mark} 8-9 ENTRIESADDED 70"),
+            ],
+        );
+        let many = "for i = 1, 2000 do redis.call('PERSIST.XADD', KEYS[1], 'MAXLEN', '~', 1500, '*', 'n', i) end";
+        let reply = client.command(&["EVAL", many, "1", &format!("bigXADD:{mark}")]);
+        assert!(!reply.unwrap().is_error());
         let binary = [&[0u8, 255, b'\r', b'\n', b'#', b'*'][..], db.as_bytes()].concat();
         client
             .command(&[&b"PERSIST.SET"[..], &binary, &binary])
@@ -87,16 +115,24 @@ fn fill(client: &mut RawClient, mark: &str) {
 
 /// Random commands of all families, some of them in transactions.
 fn random(client: &mut RawClient, seed: u64) {
-    let families = [
+    let mut families = vec![
         Family::Strings,
         Family::Keys,
         Family::Lists,
         Family::Hashes,
         Family::Sets,
         Family::SortedSets,
+        Family::Streams,
         Family::Bitmaps,
         Family::Sorting,
+        Family::HyperLogLogs,
+        Family::Places,
     ];
+    // Times of fields need a host of 7.4 or later.
+    let info = client.words("COMMAND INFO HPEXPIREAT").unwrap();
+    if !info.into_items().remove(0).into_items().is_empty() {
+        families.push(Family::HashFields);
+    }
     words(client, &["SELECT 1"]);
     for family in families {
         let mut maker = Maker::new(family, seed);
@@ -232,6 +268,7 @@ fn a_stock_server_loads_the_log_and_holds_the_same() {
             Value::Set(items) => ("set", items.len() > 1000),
             Value::Hash(items) => ("hash", items.len() > 1000),
             Value::SortedSet(items) => ("zset", items.len() > 1000),
+            Value::Stream(stream) => ("stream", stream.entries.len() > 1000),
         };
         ours.values()
             .map(of)
@@ -239,7 +276,7 @@ fn a_stock_server_loads_the_log_and_holds_the_same() {
             .map(|kind| kind.0)
             .collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!((kinds(false).len(), kinds(true).len()), (5, 5));
+    assert_eq!((kinds(false).len(), kinds(true).len()), (6, 6));
     assert!(ours.values().any(|key| key.expires_at == 4_102_444_800_457));
 
     let (_root, host) = stock(&log);

@@ -64,6 +64,8 @@ fn title(group: Group) -> &'static str {
         Group::SortedSet => "Sorted sets",
         Group::Stream => "Streams",
         Group::Bitmap => "Bitmaps",
+        Group::HyperLogLog => "HyperLogLogs",
+        Group::Geo => "Places",
     }
 }
 

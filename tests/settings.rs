@@ -58,9 +58,22 @@ const CHANGEABLE: &[Row] = &[
         ("50", "50"),
         &["abc", "1.5"],
     ),
+    (
+        "stream-node-max-bytes",
+        "4096",
+        ("8kb", "8192"),
+        &["-1", "abc"],
+    ),
+    ("stream-node-max-entries", "100", ("7", "7"), NUMBERS),
     ("set-max-intset-entries", "512", ("50", "50"), NUMBERS),
     ("zset-max-listpack-entries", "128", ("50", "50"), NUMBERS),
     ("zset-max-listpack-value", "64", ("50", "50"), NUMBERS),
+    (
+        "hll-sparse-max-bytes",
+        "3000",
+        ("1kb", "1024"),
+        &["-1", "abc"],
+    ),
 ];
 
 const FIXED: &[Row] = &[

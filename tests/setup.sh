@@ -32,6 +32,8 @@ fi
 
 packages=()
 have cc || packages+=(gcc)
+# Applications in Python are part of the tests only.
+if [ -n "${WITH_PYTHON:-}" ] && ! python3 -c 'import ensurepip' >/dev/null 2>&1; then packages+=(python3-venv); fi
 links_c || packages+=(libc6-dev)
 have clang || packages+=(clang)
 have_libclang || packages+=(libclang-dev)

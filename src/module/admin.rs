@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-use persist_engine::command::{CommandError, table};
+use persist_engine::command::{CommandError, args, table};
 use persist_engine::engine::Engine;
 use redis_module::raw;
 
@@ -10,7 +10,9 @@ use crate::dispatch::Entry;
 use crate::ffi::{self, Ctx};
 use crate::host::Link;
 use crate::info;
-use crate::state::{self, Caller};
+use crate::moving::{self, Way};
+use crate::state::{self, Caller, REPLICA};
+use crate::sync;
 use crate::users;
 
 /// A command's declaration.
@@ -66,6 +68,16 @@ pub static COMMANDS: &[Admin] = &[
         summary: "Rewrites the log in a child process, so that it gets short.",
     },
     Admin {
+        name: "SYNC",
+        syntax: "[timeout]",
+        entry: sync,
+        flags: "deny-script",
+        categories: "slow",
+        arity: -1,
+        complexity: "O(1)",
+        summary: "Waits until everything written before is durable, for at most so many milliseconds: 1 if it is, 0 if the time is up.",
+    },
+    Admin {
         name: "LASTSAVE",
         syntax: "",
         entry: last_save,
@@ -84,6 +96,26 @@ pub static COMMANDS: &[Admin] = &[
         arity: -1,
         complexity: "O(1)",
         summary: "Returns the state of durable keys, in the format and under the names of INFO.",
+    },
+    Admin {
+        name: "ADOPT",
+        syntax: "pattern | CANCEL",
+        entry: adopt,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: 2,
+        complexity: "O(1) to begin; O(N) in the background, where N is the number of the server's keys.",
+        summary: "Moves the server's own keys that match into the durable keyspace, in the background.",
+    },
+    Admin {
+        name: "RELEASE",
+        syntax: "pattern [KEEP] | CANCEL",
+        entry: release,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: -2,
+        complexity: "O(1) to begin; O(N) in the background, where N is the number of durable keys.",
+        summary: "Moves durable keys that match into the server's own keyspace, in the background; with KEEP they stay durable, too.",
     },
     Admin {
         name: "HELP",
@@ -134,6 +166,71 @@ fn in_unit(ctx: Ctx<'_>) -> bool {
 extern "C" fn rewrite(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
     on_engine(ctx, argv, argc, |engine, host, ctx, _| {
         engine.rewrite(host).map(|t| ctx.reply_simple(t))
+    })
+}
+
+extern "C" fn adopt(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| match args {
+        [_, word] if word.eq_ignore_ascii_case(b"CANCEL") => cancel_move(ctx),
+        [_, pattern] => begin_move(ctx, engine, Way::Adopt, pattern),
+        _ => Err(CommandError::Syntax),
+    })
+}
+
+extern "C" fn release(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| match args {
+        [_, word] if word.eq_ignore_ascii_case(b"CANCEL") => cancel_move(ctx),
+        [_, pattern] => begin_move(ctx, engine, Way::Release { keep: false }, pattern),
+        [_, pattern, word] if word.eq_ignore_ascii_case(b"KEEP") => {
+            begin_move(ctx, engine, Way::Release { keep: true }, pattern)
+        }
+        _ => Err(CommandError::Syntax),
+    })
+}
+
+fn begin_move(ctx: Ctx<'_>, engine: &Engine, way: Way, pattern: &[u8]) -> Result<(), CommandError> {
+    if state::get(&REPLICA) {
+        return Err(CommandError::text(
+            "READONLY This server is a replica and durable keys aren't replicated; ask the master.",
+        ));
+    }
+    moving::begin(ctx, engine, way, pattern).map_err(|text| CommandError::Text(text.into()))?;
+    ctx.reply_simple("Background moving started");
+    Ok(())
+}
+
+fn cancel_move(ctx: Ctx<'_>) -> Result<(), CommandError> {
+    if !moving::cancel() {
+        return Err(CommandError::text("ERR no keys are being moved"));
+    }
+    ctx.reply_simple("Background moving cancelled");
+    Ok(())
+}
+
+extern "C" fn sync(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, args| {
+        let timeout = match args {
+            [_] => 0,
+            [_, timeout] => args::int(timeout)
+                .map_err(|_| CommandError::text("ERR timeout is not an integer or out of range"))?,
+            _ => return Err(CommandError::Syntax),
+        };
+        if timeout < 0 {
+            return Err(CommandError::text("ERR timeout is negative"));
+        }
+        // What these write is one unit, and durable as one.
+        if in_unit(ctx) {
+            return Err(CommandError::text(
+                "ERR PERSIST.SYNC isn't allowed in a transaction or script",
+            ));
+        }
+        let seq = engine.ask_sync()?;
+        if engine.is_durable(seq) {
+            ctx.reply_int(1);
+        } else {
+            sync::block(ctx, seq, timeout);
+        }
+        Ok(())
     })
 }
 

@@ -43,6 +43,16 @@ impl Ctx<'_> {
     /// Runs a command of the host's, unless filters of other modules turn it
     /// into another. Nothing is replicated.
     pub fn call(self, name: &CStr, args: &[&[u8]]) -> Answer {
+        self.call_with(name, c"Ev", args)
+    }
+
+    /// As [`call`](Self::call), for a change of the host's data: its replicas
+    /// and its own log get the command.
+    pub fn call_and_replicate(self, name: &CStr, args: &[&[u8]]) -> Answer {
+        self.call_with(name, c"!Ev", args)
+    }
+
+    fn call_with(self, name: &CStr, format: &CStr, args: &[&[u8]]) -> Answer {
         let strings: Vec<HostString> = args.iter().map(|arg| HostString::new(arg)).collect();
         let mut pointers: Vec<_> = strings.iter().map(HostString::as_ptr).collect();
         // SAFETY: the arguments are what the format announces: an array of
@@ -52,7 +62,7 @@ impl Ctx<'_> {
             let reply = host!(RedisModule_Call(
                 self.as_ptr(),
                 name.as_ptr(),
-                c"Ev".as_ptr(),
+                format.as_ptr(),
                 pointers.as_mut_ptr(),
                 pointers.len()
             ));

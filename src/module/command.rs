@@ -51,16 +51,26 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
     Ok(())
 }
 
-struct Registration<'a> {
-    name: &'a str,
-    entry: Entry,
-    flags: &'a str,
-    categories: &'a str,
-    arity: i32,
-    keys: &'a [KeySpec],
-    since: &'a str,
-    complexity: &'a str,
-    summary: &'a str,
+/// What the host is told of one command.
+pub struct Registration<'a> {
+    /// Name, without `PERSIST.`.
+    pub name: &'a str,
+    /// The code.
+    pub entry: Entry,
+    /// The host's flags.
+    pub flags: &'a str,
+    /// ACL categories.
+    pub categories: &'a str,
+    /// Number of arguments, as in `Spec`.
+    pub arity: i32,
+    /// Where its keys are.
+    pub keys: &'a [KeySpec],
+    /// First version with it.
+    pub since: &'a str,
+    /// Time complexity.
+    pub complexity: &'a str,
+    /// One sentence.
+    pub summary: &'a str,
 }
 
 fn flags_of(spec: &Spec) -> String {
@@ -69,6 +79,8 @@ fn flags_of(spec: &Spec) -> String {
         (spec.flags.has(Flags::READONLY), "readonly"),
         (spec.flags.has(Flags::DENYOOM), "deny-oom"),
         (spec.flags.has(Flags::FAST), "fast"),
+        (spec.flags.has(Flags::BLOCKING), "blocking"),
+        (spec.flags.has(Flags::NOSCRIPT), "deny-script"),
     ])
 }
 
@@ -79,6 +91,7 @@ fn categories_of(spec: &Spec) -> String {
         (spec.flags.has(Flags::FAST), "fast"),
         (!spec.flags.has(Flags::FAST), "slow"),
         (spec.flags.has(Flags::DANGEROUS), "dangerous"),
+        (spec.flags.has(Flags::BLOCKING), "blocking"),
         (true, spec.group.category()),
     ])
 }
@@ -88,7 +101,11 @@ fn words(all: &[(bool, &'static str)]) -> String {
     held.join(" ")
 }
 
-fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
+/// Registers a command.
+///
+/// # Errors
+/// The host refused it.
+pub fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
     let name = c_string(&format!("persist.{}", r.name.to_ascii_lowercase()));
     let refused = |what: &str| Err(format!("the server refused {what} of {}", r.name));
     let flags = c_string(r.flags);

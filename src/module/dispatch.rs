@@ -9,6 +9,7 @@ use persist_engine::engine::Call;
 use persist_engine::settings::FsyncPolicy;
 use redis_module::raw;
 
+use crate::blocking;
 use crate::ffi::{self, Ctx};
 use crate::reply::HostReply;
 use crate::state::{self, Caller, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
@@ -22,6 +23,11 @@ pub const CAPACITY: usize = 256;
 
 /// So many arguments need no allocation.
 const ON_STACK: usize = 32;
+
+/// Where a command answers at once instead of waiting.
+const NO_WAITING: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI
+    | raw::REDISMODULE_CTX_FLAGS_LUA
+    | raw::REDISMODULE_CTX_FLAGS_DENY_BLOCKING;
 
 const OK: c_int = raw::REDISMODULE_OK as c_int;
 
@@ -126,8 +132,9 @@ fn execute<'a>(
     }
     let db = ctx.db();
     // Asking costs as much as a small command, and only writes need to know.
-    let write = spec.flags.has(Flags::WRITE);
-    let flags = if write { ctx.flags() } else { 0 };
+    let write = spec.may_log();
+    let blocking = spec.flags.has(Flags::BLOCKING);
+    let flags = if write || blocking { ctx.flags() } else { 0 };
     let call = Call {
         db,
         atomic: flags & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0,
@@ -138,13 +145,37 @@ fn execute<'a>(
         argv,
         args,
     };
+    let (mut ticket, mut served, mut unit_open) = (None, Vec::new(), false);
     let result = state::with(Some(caller), |engine, host| {
-        let result = engine.execute(host, spec, args, call, reply);
+        let result = if blocking && flags & NO_WAITING == 0 {
+            engine
+                .execute_or_wait(host, spec, args, db, reply)
+                .map(|waits| ticket = waits)
+        } else {
+            engine.execute(host, spec, args, call, reply)
+        };
+        // Whom this command serves takes it at the end of the unit.
+        if write && engine.has_ready() {
+            if call.atomic {
+                unit_open = true;
+            } else {
+                engine.serve(host, &mut |one| served.push(one));
+            }
+        }
         if write && engine.settings().appendfsync == FsyncPolicy::Always {
             host.note_writer(ctx.client_id());
         }
         result
     });
+    if let Some(ticket) = ticket {
+        blocking::block(ctx, ticket);
+    }
+    if !served.is_empty() {
+        blocking::deliver(served);
+    }
+    if unit_open {
+        blocking::unit_is_open();
+    }
     // The hook is over for this pass, or this reply won't wait for it. Inside
     // a transaction that splits it, which a crash could show; no reply before
     // its bytes is the stronger promise.

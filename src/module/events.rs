@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use persist_engine::host::Level;
 use redis_module::raw;
 
+use crate::blocking;
 use crate::config;
 use crate::ffi::{Ctx, host};
 use crate::route;
@@ -14,6 +15,7 @@ use crate::state::{
     self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
 };
 use crate::survey;
+use crate::sync;
 
 /// In the crate's bindings this one has no definition to link with.
 const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
@@ -95,7 +97,9 @@ extern "C" fn on_loop(
         return;
     }
     on_server(ctx, |ctx| {
+        blocking::end_of_pass();
         before_replies();
+        sync::end_of_pass();
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
             set(&STALE, false);

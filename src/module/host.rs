@@ -77,6 +77,11 @@ impl<'a> Link<'a> {
         }
     }
 
+    /// The context for work that no client asked for.
+    pub fn detached_ctx(&self) -> Ctx<'static> {
+        self.side.detached
+    }
+
     /// A client's reply waits for the fsync of this pass.
     pub fn note_writer(&mut self, id: u64) {
         if self.side.writers.last() != Some(&id) {
@@ -134,6 +139,7 @@ fn class_of(class: EventClass) -> c_int {
         EventClass::Zset => raw::REDISMODULE_NOTIFY_ZSET,
         EventClass::Stream => raw::REDISMODULE_NOTIFY_STREAM,
         EventClass::Expired => raw::REDISMODULE_NOTIFY_EXPIRED,
+        EventClass::Silent => 0,
     }) as c_int
 }
 
@@ -181,9 +187,6 @@ impl Host for Link<'_> {
             unsafe { ctx.signal_modified(name.as_ptr()) }
         }
     }
-
-    /// Nobody waits for durable keys yet.
-    fn key_ready(&mut self, _db: u32, _key: &[u8]) {}
 
     fn discard(&mut self, garbage: Garbage) {
         self.side.reaper.take(garbage);

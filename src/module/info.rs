@@ -9,6 +9,7 @@ use redis_module::raw;
 
 use crate::alloc;
 use crate::ffi::{c_string, host};
+use crate::moving;
 use crate::state;
 
 /// Every field: the engine's, and what only the adapter knows.
@@ -19,6 +20,8 @@ fn fields(
 ) {
     engine.info(host, field);
     field("adapter", "allocated_bytes", &alloc::in_use().to_string());
+    field("adapter", "waiting_clients", &engine.waiting().to_string());
+    moving::info(field);
 }
 
 /// The text of PERSIST.INFO: all sections, or those named.

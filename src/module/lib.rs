@@ -4,6 +4,7 @@
 
 mod admin;
 mod alloc;
+mod blocking;
 mod call;
 mod command;
 mod config;
@@ -14,11 +15,14 @@ mod ffi;
 mod host;
 mod info;
 mod lock;
+mod moving;
 mod reaper;
 mod reply;
 mod route;
+mod scan;
 mod state;
 mod survey;
+mod sync;
 mod users;
 
 use std::any::Any;

@@ -10,7 +10,8 @@ use persist_engine::host::Level;
 use persist_engine::route::{Known, Names, Refusal, Route, Sides};
 use redis_module::raw;
 
-use crate::ffi::{self, Ctx, HostString, c_string, host};
+use crate::command::{self, Registration};
+use crate::ffi::{self, Ctx, HostString, host};
 use crate::state::{self, Exclusive};
 use crate::survey;
 
@@ -40,24 +41,20 @@ static ROUTER: Exclusive<Option<Router>> = Exclusive::new(None);
 /// # Errors
 /// The host refused it.
 pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
-    let name = c_string(REFUSE);
-    // SAFETY: valid strings for the time of the call; the function has the
-    // host's signature.
-    let created = unsafe {
-        host!(RedisModule_CreateCommand(
-            ctx.as_ptr(),
-            name.as_ptr(),
-            Some(refuse),
-            c"no-auth fast allow-loading allow-stale".as_ptr(),
-            0,
-            0,
-            0
-        ))
-    };
-    if created != raw::REDISMODULE_OK as c_int {
-        return Err(format!("the server refused {REFUSE}"));
-    }
-    Ok(())
+    command::register_one(
+        ctx,
+        &Registration {
+            name: "_REFUSE",
+            entry: refuse,
+            flags: "no-auth fast allow-loading allow-stale",
+            categories: "fast",
+            arity: -2,
+            keys: &[],
+            since: "1.0.0",
+            complexity: "O(1)",
+            summary: "What a command becomes that persist.route forbids: replies why.",
+        },
+    )
 }
 
 extern "C" fn refuse(

@@ -2,16 +2,14 @@
 //! server's cron: how many of its own keys plain commands no longer reach,
 //! and which ACL users lack rules for durable commands.
 
-use std::ffi::c_void;
 use std::time::{Duration, Instant};
 
-use persist_engine::host::Level;
-use redis_module::raw;
-
-use crate::ffi::{self, Ctx, host};
+use crate::ffi::Ctx;
 use crate::route;
+use crate::scan::Cursor;
 use crate::state::{self, Exclusive, LOADING};
 use crate::users;
+use persist_engine::host::Level;
 
 /// How long one step may take.
 const BUDGET: Duration = Duration::from_millis(1);
@@ -31,59 +29,6 @@ struct Survey {
 }
 
 static SURVEY: Exclusive<Option<Survey>> = Exclusive::new(None);
-
-/// A place in a database of the host's.
-pub struct Cursor(*mut raw::RedisModuleScanCursor);
-
-impl Cursor {
-    /// The beginning.
-    pub fn new() -> Self {
-        // SAFETY: takes nothing.
-        Cursor(unsafe { host!(RedisModule_ScanCursorCreate()) })
-    }
-
-    /// Back to the beginning.
-    pub fn restart(&mut self) {
-        // SAFETY: a cursor of ours.
-        unsafe { host!(RedisModule_ScanCursorRestart(self.0)) }
-    }
-
-    /// Shows some more keys of the context's database; `false` when these
-    /// were the last.
-    pub fn step(&mut self, ctx: Ctx<'_>, mut seen: &mut dyn FnMut(&[u8])) -> bool {
-        extern "C" fn on_key(
-            _: *mut raw::RedisModuleCtx,
-            name: *mut raw::RedisModuleString,
-            _: *mut raw::RedisModuleKey,
-            data: *mut c_void,
-        ) {
-            crate::guarded((), || {
-                // SAFETY: `step` handed in this closure, which outlives the
-                // call; the name is valid until this returns.
-                let (seen, name) =
-                    unsafe { (&mut *data.cast::<&mut dyn FnMut(&[u8])>(), ffi::bytes(name)) };
-                seen(name);
-            });
-        }
-        // SAFETY: a valid context and cursor, a callback of the right type,
-        // and data that lives during the call.
-        unsafe {
-            host!(RedisModule_Scan(
-                ctx.as_ptr(),
-                self.0,
-                Some(on_key),
-                (&raw mut seen).cast()
-            )) != 0
-        }
-    }
-}
-
-impl Drop for Cursor {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`, and freed once.
-        unsafe { host!(RedisModule_ScanCursorDestroy(self.0)) }
-    }
-}
 
 /// Begins anew, for this route.
 pub fn begin(route: &str) {
@@ -168,7 +113,7 @@ impl Survey {
             _ => ctx.log(
                 Level::Warning,
                 &format!(
-                    "persist.route '{route}': {n} of the server's own keys match, and plain commands no longer reach them"
+                    "persist.route '{route}': {n} of the server's own keys match, and plain commands no longer reach them. PERSIST.ADOPT moves them into the durable keyspace"
                 ),
             ),
         }

@@ -5,7 +5,9 @@
 
 mod argv;
 mod differential;
+mod times;
 mod together;
+mod waiting;
 
 use argv::{Family, Maker};
 use differential::Differential;
@@ -85,6 +87,11 @@ fn sets() {
 }
 
 #[test]
+fn streams() {
+    differ(Family::Streams);
+}
+
+#[test]
 fn sorted_sets() {
     differ(Family::SortedSets);
 }
@@ -97,4 +104,22 @@ fn bitmaps() {
 #[test]
 fn sorting() {
     differ(Family::Sorting);
+}
+
+#[test]
+fn hyperloglogs() {
+    differ(Family::HyperLogLogs);
+}
+
+#[test]
+fn places() {
+    differ(Family::Places);
+}
+
+/// Needs a host of 8.0 or later: older ones have nothing to compare with.
+#[test]
+fn hash_fields() {
+    if differential::host_knows("HSETEX").unwrap() {
+        differ(Family::HashFields);
+    }
 }

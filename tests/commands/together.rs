@@ -367,15 +367,36 @@ const CALLS: &[&str] = &[
     "BITFIELD_RO a GET u8 0",
     "BITOP AND d a b",
     "BITPOS a 1",
+    "BLMOVE a b LEFT RIGHT 0",
+    "BLMPOP 0 2 a b LEFT COUNT 2",
+    "BLPOP a b 0",
+    "BRPOP a b 0",
+    "BRPOPLPUSH a b 0",
+    "BZMPOP 0 2 a b MIN COUNT 2",
+    "BZPOPMAX a b 0",
+    "BZPOPMIN a b 0",
     "COPY a b DB 1 REPLACE",
     "COPY a b",
     "DECR a",
     "DECRBY a 1",
     "DEL a b c",
+    "DUMP a",
     "EXISTS a b",
     "EXPIRE a 1",
     "EXPIREAT a 1",
     "EXPIRETIME a",
+    "GEOADD a 1 2 m",
+    "GEODIST a m n",
+    "GEOHASH a m",
+    "GEOPOS a m",
+    "GEORADIUS a 1 2 3 m STORE d",
+    "GEORADIUS a 1 2 3 m",
+    "GEORADIUSBYMEMBER a m 3 m ASC",
+    "GEORADIUSBYMEMBER a m 3 m STOREDIST d",
+    "GEORADIUSBYMEMBER_RO a m 3 m",
+    "GEORADIUS_RO a 1 2 3 m",
+    "GEOSEARCH a FROMMEMBER m BYRADIUS 1 m",
+    "GEOSEARCHSTORE d a FROMMEMBER m BYRADIUS 1 m",
     "GET a",
     "GETBIT a 0",
     "GETDEL a",
@@ -385,19 +406,31 @@ const CALLS: &[&str] = &[
     "GETSET a v",
     "HDEL a f",
     "HEXISTS a f",
+    "HEXPIRE a 1 FIELDS 1 f",
+    "HEXPIREAT a 1 FIELDS 1 f",
+    "HEXPIRETIME a FIELDS 1 f",
     "HGET a f",
     "HGETALL a",
+    "HGETDEL a FIELDS 1 f",
+    "HGETEX a FIELDS 1 f",
     "HINCRBY a f 1",
     "HINCRBYFLOAT a f 1",
     "HKEYS a",
     "HLEN a",
     "HMGET a f",
     "HMSET a f v",
+    "HPERSIST a FIELDS 1 f",
+    "HPEXPIRE a 1 FIELDS 1 f",
+    "HPEXPIREAT a 1 FIELDS 1 f",
+    "HPEXPIRETIME a FIELDS 1 f",
+    "HPTTL a FIELDS 1 f",
     "HRANDFIELD a",
     "HSCAN a 0",
     "HSET a f v",
+    "HSETEX a FIELDS 1 f v",
     "HSETNX a f v",
     "HSTRLEN a f",
+    "HTTL a FIELDS 1 f",
     "HVALS a",
     "INCR a",
     "INCRBY a 1",
@@ -426,10 +459,14 @@ const CALLS: &[&str] = &[
     "PEXPIRE a 1",
     "PEXPIREAT a 1",
     "PEXPIRETIME a",
+    "PFADD a v",
+    "PFCOUNT a b",
+    "PFMERGE d a b",
     "PSETEX a 1 v",
     "PTTL a",
     "RENAME a b",
     "RENAMENX a b",
+    "RESTORE a 0 v",
     "RPOP a",
     "RPOPLPUSH a b",
     "RPUSH a v",
@@ -466,6 +503,23 @@ const CALLS: &[&str] = &[
     "TTL a",
     "TYPE a",
     "UNLINK a b",
+    "XACK a g 1",
+    "XADD a * f v",
+    "XAUTOCLAIM a g c 0 0",
+    "XCLAIM a g c 0 1",
+    "XDEL a 1",
+    "XGROUP CREATE a g $",
+    "XGROUP CREATECONSUMER a g c",
+    "XINFO CONSUMERS a g",
+    "XINFO STREAM a",
+    "XLEN a",
+    "XPENDING a g",
+    "XRANGE a - +",
+    "XREAD COUNT 1 STREAMS a b 0 0",
+    "XREADGROUP GROUP g c streams a b > >",
+    "XREVRANGE a + -",
+    "XSETID a 1",
+    "XTRIM a MAXLEN 1",
     "ZADD a 1 v",
     "ZCARD a",
     "ZCOUNT a 0 1",
@@ -512,9 +566,13 @@ const WITHOUT_KEYS: &[&str] = &[
     "SAVE",
     "BGSAVE",
     "REWRITE",
+    "SYNC",
     "LASTSAVE",
     "INFO",
     "HELP",
+    "_REFUSE",
+    "ADOPT",
+    "RELEASE",
 ];
 
 fn module_commands(client: &mut RawClient) -> Vec<String> {
@@ -524,6 +582,8 @@ fn module_commands(client: &mut RawClient) -> Vec<String> {
     list.into_items()
         .iter()
         .filter_map(|name| Some(name.text()?.strip_prefix("persist.")?.to_ascii_uppercase()))
+        // What routing puts in the place of others isn't for clients.
+        .filter(|name| !name.starts_with('_'))
         .collect()
 }
 
@@ -547,6 +607,12 @@ fn rights(reply: Resp) -> Resp {
     Resp::Array(keys.collect())
 }
 
+/// Whether the host is too old for this command.
+fn is_unknown(client: &mut RawClient, name: &str) -> bool {
+    let info = client.words(&format!("COMMAND INFO {name}")).unwrap();
+    info.into_items().remove(0).into_items().is_empty()
+}
+
 #[test]
 fn the_host_knows_the_keys_of_every_durable_command() {
     let server = server();
@@ -564,6 +630,9 @@ fn the_host_knows_the_keys_of_every_durable_command() {
     }
     let mut wrong = Vec::new();
     for call in CALLS {
+        if is_unknown(&mut client, call.split(' ').next().unwrap_or_default()) {
+            continue;
+        }
         for question in ["COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS"] {
             let ask = |client: &mut RawClient, prefix: &str| {
                 client.words(&format!("{question} {prefix}{call}")).unwrap()
@@ -618,11 +687,16 @@ fn every_durable_command_is_described() {
                 .unwrap(),
         );
         let host = info(client.words(&format!("COMMAND INFO {name}")).unwrap());
-        if ["SAVE", "BGSAVE", "REWRITE", "LASTSAVE", "INFO", "HELP"].contains(&name.as_str()) {
+        if [
+            "SAVE", "BGSAVE", "REWRITE", "SYNC", "LASTSAVE", "INFO", "HELP", "_REFUSE", "ADOPT",
+            "RELEASE",
+        ]
+        .contains(&name.as_str())
+        {
             continue;
         }
         // The host has a command for each subcommand.
-        if ["OBJECT", "MEMORY"].contains(&name.as_str()) {
+        if ["OBJECT", "MEMORY", "XGROUP", "XINFO"].contains(&name.as_str()) || host.is_empty() {
             continue;
         }
         // 1 arity, 3 to 5 first, last and step of keys.
@@ -661,7 +735,9 @@ fn every_durable_command_is_described() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let help = client.words("PERSIST.HELP").unwrap().into_items();
-    let names = module_commands(&mut client);
+    let mut names = module_commands(&mut client);
+    // It is nobody's to call.
+    names.retain(|name| name != "_REFUSE");
     assert_eq!(help.len(), names.len());
     for name in names {
         let line = help.iter().filter_map(Resp::text).filter(|line| {

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use persist_engine::data::entry::Entry;
+use persist_engine::data::rebuild;
 use persist_engine::format::resp::push_command;
 use persist_engine::persist::load::Recovered;
-use persist_engine::persist::rebuild;
 
 use crate::bar::Bar;
 use crate::filter::Filter;

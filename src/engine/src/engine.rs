@@ -1,13 +1,19 @@
 //! The facade that the host adapter drives: open, execute, before_sleep,
 //! tick, child_done, info.
 
+mod serve;
+
+pub use serve::Served;
+
 use std::fmt;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
 use crate::base::hash::Seed;
 use crate::base::random::Random;
+use crate::blocked::Blocked;
 use crate::command::spec::Find;
+use crate::command::wait::Waiter;
 use crate::command::{self, CommandError, Cx, Flags, Reply, Spec};
 use crate::data::entry::Entry;
 use crate::data::table::Table;
@@ -74,6 +80,7 @@ pub struct Engine {
     rng: Box<dyn Random>,
     memory: fn() -> usize,
     watched: Watched,
+    blocked: Blocked,
     /// How far the child of a save or rewrite has come, 0 to 1.
     child_progress: f64,
 }
@@ -81,6 +88,7 @@ pub struct Engine {
 /// Passes what a command did to the log and the host.
 struct Doings<'a> {
     host: &'a mut dyn Host,
+    blocked: &'a mut Blocked,
     persist: &'a mut Persist,
     atomic: bool,
     single_key: bool,
@@ -97,13 +105,14 @@ impl Outcome for Doings<'_> {
         self.host.key_event(db, class, event, key);
     }
     fn ready(&mut self, db: u32, key: &[u8]) {
-        self.host.key_ready(db, key);
+        self.blocked.key_ready(db, key);
     }
     fn discard(&mut self, garbage: Garbage) {
         self.host.discard(garbage);
     }
     fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
         self.host.replaced(db, before, after);
+        self.blocked.database_replaced(db, before, after);
     }
 }
 
@@ -158,6 +167,7 @@ impl Engine {
             rng,
             memory,
             watched: Watched::default(),
+            blocked: Blocked::default(),
             child_progress: 0.0,
         };
         engine.reap_after_load(host);
@@ -185,17 +195,26 @@ impl Engine {
             .last()
             .unwrap_or(0);
         for db in 0..dbs {
-            if self.space.db(db).is_none_or(|t| t.min_expiry() > now) {
+            let next_alarm = self.space.next_alarm(db);
+            let next = self.space.db(db).map_or(u64::MAX, Table::min_expiry);
+            if next.min(next_alarm) > now {
                 continue;
             }
             let mut due = Vec::new();
             self.space
                 .db_mut(db)
                 .take_due(now, EXPIRE_STEP, &mut |entry| due.push(entry));
-            found |= due.len() == EXPIRE_STEP;
+            let mut hashes: Vec<Box<[u8]>> = Vec::new();
+            if let Some(alarms) = self.space.alarms_mut(db) {
+                alarms.take_due(now, EXPIRE_STEP, &mut |key| hashes.push(key.into()));
+            }
+            found |= due.len() == EXPIRE_STEP || hashes.len() == EXPIRE_STEP;
             self.outside_commands(host, db, now, |ks| {
                 for entry in due {
                     ks.expired(entry);
+                }
+                for key in hashes {
+                    ks.expire_fields(&key, now);
                 }
             });
         }
@@ -212,6 +231,7 @@ impl Engine {
     ) -> R {
         let mut out = Doings {
             host,
+            blocked: &mut self.blocked,
             persist: &mut self.persist,
             atomic: false,
             single_key: true,
@@ -270,13 +290,28 @@ impl Engine {
         call: Call,
         reply: &mut dyn Reply,
     ) -> Result<(), CommandError> {
-        let write = spec.flags.has(Flags::WRITE);
-        if write {
+        if spec.flags.has(Flags::WRITE) {
             self.persist.may_write()?;
             self.has_room(spec)?;
         }
+        self.run(host, spec, args, call, reply, None)
+    }
+
+    /// Runs a command that may run.
+    #[inline]
+    fn run(
+        &mut self,
+        host: &mut dyn Host,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        call: Call,
+        reply: &mut dyn Reply,
+        waiter: Option<&mut Waiter>,
+    ) -> Result<(), CommandError> {
+        let may_cache = spec.flags.has(Flags::CACHES) && self.persist.may_write().is_ok();
         let mut out = Doings {
             host,
+            blocked: &mut self.blocked,
             persist: &mut self.persist,
             atomic: call.atomic,
             single_key: is_single_key(spec),
@@ -291,8 +326,15 @@ impl Engine {
             now: None,
             written_ms: 0,
         };
-        let result = command::execute(&mut Cx { ks, reply, spec }, args);
-        if write && !call.atomic {
+        let mut cx = Cx {
+            ks,
+            reply,
+            spec,
+            may_cache,
+            waiter,
+        };
+        let result = command::execute(&mut cx, args);
+        if spec.may_log() && !call.atomic {
             self.persist.unit_done(host);
         }
         result
@@ -368,6 +410,20 @@ impl Engine {
         self.persist.rewrite(host)
     }
 
+    /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_durable`]
+    /// for.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn ask_sync(&mut self) -> Result<u64, CommandError> {
+        self.persist.ask_sync()
+    }
+
+    /// Whether every effect up to `seq` is durable.
+    pub fn is_durable(&self, seq: u64) -> bool {
+        self.persist.is_durable(seq)
+    }
+
     /// PERSIST.LASTSAVE: unix time in seconds.
     pub fn last_save(&self) -> u64 {
         self.persist.last_save()
@@ -383,6 +439,23 @@ impl Engine {
     /// How far the child has come (0 to 1), as the adapter hears of it.
     pub fn child_progress(&mut self, progress: f64) {
         self.child_progress = progress;
+    }
+
+    /// The number of the last change.
+    pub fn seq(&self) -> u64 {
+        self.persist.seq()
+    }
+
+    /// The number of the last change that is on disk for sure; `None` when no
+    /// log is in force.
+    pub fn durable_seq(&self) -> Option<u64> {
+        self.persist.durable_seq()
+    }
+
+    /// Sees to it that what was logged is synced, also under a policy that
+    /// doesn't ask for it.
+    pub fn sync_soon(&mut self, host: &mut dyn Host) {
+        self.persist.sync_soon(host);
     }
 
     /// The settings in force.

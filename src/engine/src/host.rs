@@ -49,10 +49,8 @@ pub trait Host {
     /// `key` was changed: invalidate caches, fail WATCHers, notify subscribers.
     fn key_event(&mut self, db: u32, class: EventClass, event: &'static str, key: &[u8]);
     /// A whole database was emptied or exchanged: watched keys of both
-    /// tables were changed, and those of `after` may serve blocked readers.
+    /// tables were changed.
     fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>);
-    /// `key` may serve a blocked reader.
-    fn key_ready(&mut self, db: u32, key: &[u8]);
     /// Frees `garbage` away from the event loop.
     fn discard(&mut self, garbage: Garbage);
     /// Whether a child could be forked now: none is alive, the host's own

@@ -17,6 +17,7 @@ pub mod host;
 pub mod route;
 pub mod settings;
 
+pub mod blocked;
 pub mod persist;
 mod watch;
 

@@ -273,6 +273,14 @@ pub static SETTINGS: &[Setting] = &[
         false,
         "Globs of keys, with blanks between them, that plain commands find among the durable ones.",
     ),
+    number(
+        "hll-sparse-max-bytes",
+        3000,
+        0,
+        i64::MAX,
+        true,
+        "Longest HyperLogLog in the sparse form.",
+    ),
 ];
 
 /// The settings in force.
@@ -305,6 +313,7 @@ pub struct Settings {
     pub zset_max_listpack_entries: i64,
     pub zset_max_listpack_value: i64,
     pub route: String,
+    pub hll_sparse_max_bytes: i64,
 }
 
 impl Default for Settings {
@@ -336,6 +345,7 @@ impl Default for Settings {
             zset_max_listpack_entries: 128,
             zset_max_listpack_value: 64,
             route: String::new(),
+            hll_sparse_max_bytes: 3000,
         }
     }
 }
@@ -399,6 +409,7 @@ impl Settings {
         limits.set_max_intset_entries = size(self.set_max_intset_entries);
         limits.zset_max_listpack_entries = size(self.zset_max_listpack_entries);
         limits.zset_max_listpack_value = size(self.zset_max_listpack_value);
+        limits.hll_sparse_max_bytes = size(self.hll_sparse_max_bytes);
         limits.stream_node_max_entries = positive(self.stream_node_max_entries);
         limits.stream_node_max_bytes = positive(self.stream_node_max_bytes);
     }
@@ -496,6 +507,7 @@ impl Settings {
             "set-max-intset-entries" => &mut self.set_max_intset_entries,
             "zset-max-listpack-entries" => &mut self.zset_max_listpack_entries,
             "zset-max-listpack-value" => &mut self.zset_max_listpack_value,
+            "hll-sparse-max-bytes" => &mut self.hll_sparse_max_bytes,
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
         } = value;
         Ok(())
@@ -534,6 +546,7 @@ impl Settings {
             "set-max-intset-entries" => SettingValue::Number(self.set_max_intset_entries),
             "zset-max-listpack-entries" => SettingValue::Number(self.zset_max_listpack_entries),
             "zset-max-listpack-value" => SettingValue::Number(self.zset_max_listpack_value),
+            "hll-sparse-max-bytes" => SettingValue::Number(self.hll_sparse_max_bytes),
             _ => return None,
         })
     }

@@ -43,7 +43,6 @@ impl Host for TestHost {
             .push(format!("{db}:{event}:{}", key.escape_ascii()));
     }
     fn replaced(&mut self, _: u32, _: &Table<Entry>, _: &Table<Entry>) {}
-    fn key_ready(&mut self, _: u32, _: &[u8]) {}
     fn discard(&mut self, _: Garbage) {}
     fn can_fork(&mut self) -> bool {
         !self.slot_taken && self.child.is_none()

@@ -87,7 +87,9 @@ impl Maker {
 
     pub(super) fn keys(&mut self) -> Argv {
         let (a, b) = (self.key(), self.key());
-        match self.rng.below(32) {
+        match self.rng.below(36) {
+            32 => Self::command("DUMP", [a]),
+            33..36 => self.restore(a, b),
             0 => Self::command("DEL", [a, b]),
             1 => Self::command("UNLINK", [a]),
             2 => {
@@ -157,5 +159,26 @@ impl Maker {
             19..26 => self.expiry(),
             _ => self.any_type(),
         }
+    }
+
+    /// RESTORE with the name of a key in the place of what DUMP of it gives.
+    pub(super) fn restore(&mut self, to: Vec<u8>, from: Vec<u8>) -> Argv {
+        let mut argv = Self::command("RESTORE", [to]);
+        argv.push(match self.below(4) {
+            0 => self.pick(&["-1", "abc", ""]).into(),
+            1 => (self.ttl() * 1000).to_string().into(),
+            _ => b"0".to_vec(),
+        });
+        argv.push(from);
+        self.maybe(&mut argv, 60, "REPLACE");
+        self.maybe(&mut argv, 15, "replace");
+        for word in ["IDLETIME", "FREQ"] {
+            if self.chance(10) {
+                argv.push(word.into());
+                argv.push(self.integer());
+            }
+        }
+        self.maybe(&mut argv, 15, "ABSTTL");
+        argv
     }
 }

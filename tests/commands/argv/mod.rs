@@ -1,12 +1,16 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
 mod bitmaps;
+mod fields;
+mod geo;
 mod hashes;
+mod hyperloglogs;
 mod keys;
 mod lists;
 mod sets;
 mod sorted_sets;
 mod sorting;
+mod streams;
 mod strings;
 
 use persist_tools::generate::Rng;
@@ -23,8 +27,12 @@ pub enum Family {
     Hashes,
     Sets,
     SortedSets,
+    Streams,
     Bitmaps,
     Sorting,
+    HyperLogLogs,
+    Places,
+    HashFields,
 }
 
 const INTEGERS: &[&str] = &[
@@ -101,6 +109,8 @@ pub struct Maker {
     rng: Rng,
     family: Family,
     used_ttls: std::collections::HashSet<u64>,
+    /// Entries added to streams, whose ids ascend with it.
+    added: u64,
 }
 
 impl Maker {
@@ -109,6 +119,7 @@ impl Maker {
             rng: Rng::new(seed ^ (family as u64) << 56),
             family,
             used_ttls: Default::default(),
+            added: 0,
         }
     }
 
@@ -126,7 +137,10 @@ impl Maker {
 
     /// The next command.
     pub fn next(&mut self) -> Argv {
+        // A stream takes long to become interesting.
+        let calm = self.family == Family::Streams && self.rng.below(10) > 0;
         let mut argv = match self.rng.below(100) {
+            _ if calm => self.stream(),
             // What other types' commands find, and what makes keys vanish.
             0..6 => self.any_type(),
             6..10 => self.expiry(),
@@ -138,8 +152,12 @@ impl Maker {
                 Family::Hashes => self.hash(),
                 Family::Sets => self.set(),
                 Family::SortedSets => self.sorted_set(),
+                Family::Streams => self.stream(),
                 Family::Bitmaps => self.bitmap(),
                 Family::Sorting => self.sorting(),
+                Family::HyperLogLogs => self.hyperloglog(),
+                Family::Places => self.geo(),
+                Family::HashFields => self.hash_fields(),
             },
         };
         if self.chance(3) {
@@ -272,12 +290,17 @@ impl Maker {
     }
 
     fn any_type(&mut self) -> Argv {
-        let key = self.key();
-        match self.rng.below(5) {
+        let key = match self.family {
+            // Streams keep their keys for long.
+            Family::Streams => format!("shared{}", self.rng.below(2)).into(),
+            _ => self.key(),
+        };
+        match self.rng.below(6) {
             0 => Self::command("SET", [key, self.value()]),
             1 => Self::command("RPUSH", [key, self.value()]),
             2 => Self::command("SADD", [key, self.value()]),
             3 => Self::command("HSET", [key, self.value(), self.value()]),
+            4 => self.add_to_stream(key),
             _ => Self::command("ZADD", [key, b"1".to_vec(), self.value()]),
         }
     }

@@ -1,10 +1,14 @@
 //! Everything that a keyspace holds, key by key, read with ordinary commands: the host's own (prefix "") or the durable
 //! one (prefix "PERSIST.").
 
+mod stream;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::raw::{RawClient, Resp};
 use crate::{Error, Result};
+
+pub use stream::Stream;
 
 /// A value in a form that two keyspaces must agree on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +23,17 @@ pub enum Value {
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
     /// Members and scores as printed, in order.
     SortedSet(Vec<(Vec<u8>, Vec<u8>)>),
+    /// With its groups.
+    Stream(Box<Stream>),
+}
+
+impl Value {
+    fn is_like(&self, other: &Value, slack_ms: u64) -> bool {
+        match (self, other) {
+            (Value::Stream(left), Value::Stream(right)) => left.is_like(right, slack_ms),
+            _ => self == other,
+        }
+    }
 }
 
 /// One key.
@@ -79,6 +94,12 @@ fn read_batch(
             b"set" => call("SMEMBERS", key, &[]),
             b"hash" => call("HGETALL", key, &[]),
             b"zset" => call("ZRANGE", key, &["0", "-1", "WITHSCORES"]),
+            b"stream" => {
+                let mut argv = call("XINFO", b"STREAM", &[]);
+                argv.push(key.clone());
+                argv.extend(stream::QUESTION.iter().map(|word| word.as_bytes().to_vec()));
+                argv
+            }
             // It expired since KEYS.
             b"none" => continue,
             _ => return Err(Error::new(format!("{}: {pair:?}", key.escape_ascii()))),
@@ -89,6 +110,7 @@ fn read_batch(
     for ((key, kind, expires_at), reply) in found.into_iter().zip(replies) {
         let value = match (kind.as_slice(), reply) {
             (b"string", Resp::Bulk(bytes)) => Value::String(bytes),
+            (b"stream", reply) => Value::Stream(Box::new(Stream::read(&reply)?)),
             (b"string", other) => return Err(Error::new(format!("GET: {other}"))),
             (kind, reply) => {
                 let items = strings(reply)?;
@@ -135,6 +157,7 @@ pub fn commands(name: &[u8], key: &Key) -> Vec<Vec<Vec<u8>>> {
         }
     };
     match &key.value {
+        Value::Stream(stream) => all.extend(stream.commands(name)),
         Value::String(bytes) => chunked("SET", vec![bytes]),
         Value::List(items) => chunked("RPUSH", items.iter().collect()),
         Value::Set(items) => chunked("SADD", items.iter().collect()),
@@ -151,7 +174,7 @@ pub fn commands(name: &[u8], key: &Key) -> Vec<Vec<Vec<u8>>> {
 }
 
 /// In words, the keys that differ. Expiry times may differ by `slack_ms`, for those that two keyspaces reckoned from the
-/// time of the command.
+/// time of the command; so may times of streams, see [`Stream::is_like`].
 pub fn differences(left: &Contents, right: &Contents, slack_ms: u64) -> Vec<String> {
     let names: BTreeSet<_> = left.keys().chain(right.keys()).collect();
     names
@@ -160,7 +183,7 @@ pub fn differences(left: &Contents, right: &Contents, slack_ms: u64) -> Vec<Stri
             let (l, r) = (left.get(name), right.get(name));
             let same = match (l, r) {
                 (Some(l), Some(r)) => {
-                    l.value == r.value
+                    l.value.is_like(&r.value, slack_ms)
                         && (l.expires_at < 0) == (r.expires_at < 0)
                         && l.expires_at.abs_diff(r.expires_at) <= slack_ms
                 }
@@ -185,6 +208,7 @@ fn shorten(key: &Key) -> String {
         format!("{} [{text}]", all.len())
     };
     let value = match &key.value {
+        Value::Stream(stream) => stream.shorten(),
         Value::String(bytes) => format!("string {}", show(&mut std::iter::once(bytes))),
         Value::List(items) => format!("list {}", show(&mut items.iter())),
         Value::Set(items) => format!("set {}", show(&mut items.iter())),

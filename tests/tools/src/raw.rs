@@ -346,6 +346,27 @@ impl RawClient {
         Ok(self.read_both()?.0)
     }
 
+    /// Reads one reply if one is there within `limit`; an error when the connection is closed.
+    pub fn try_read(&mut self, limit: Duration) -> Result<Option<Resp>> {
+        let before = self.stream.read_timeout()?;
+        // The system rounds shorter times to none, which it takes for "for ever".
+        self.stream
+            .set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
+        let there = self.start < self.buffer.len()
+            || match self.stream.peek(&mut [0]) {
+                // Nothing is the end: reading says so.
+                Ok(_) => true,
+                Err(error) if would_block(&error) => false,
+                Err(error) => return Err(error.into()),
+            };
+        self.stream.set_read_timeout(before)?;
+        if there {
+            self.read().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// Reads one reply: its bytes.
     pub fn read_raw(&mut self) -> Result<Vec<u8>> {
         Ok(self.read_both()?.1)

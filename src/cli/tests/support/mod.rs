@@ -32,7 +32,6 @@ impl Host for Silent {
     fn log(&mut self, _: Level, _: &str) {}
     fn key_event(&mut self, _: u32, _: EventClass, _: &'static str, _: &[u8]) {}
     fn replaced(&mut self, _: u32, _: &Table<Entry>, _: &Table<Entry>) {}
-    fn key_ready(&mut self, _: u32, _: &[u8]) {}
     fn discard(&mut self, _: Garbage) {}
     fn can_fork(&mut self) -> bool {
         self.0.is_none()

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod glob;
 pub mod hash;
 pub mod long_double;
+pub mod murmur;
 pub mod number;
 pub mod random;
 mod strtod;

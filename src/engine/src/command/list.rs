@@ -1,5 +1,6 @@
 //! Lists.
 
+pub mod blocking;
 mod edit;
 mod ends;
 mod read;

@@ -8,7 +8,9 @@ pub mod args;
 pub mod bitmap;
 pub mod element_scan;
 pub mod error;
+pub mod geo;
 pub mod hash;
+pub mod hll;
 pub mod key;
 pub mod list;
 pub mod reply;
@@ -18,6 +20,8 @@ pub mod spec;
 pub mod stream;
 pub mod string;
 pub mod table;
+pub mod tape;
+pub mod wait;
 pub mod zset;
 
 pub use error::CommandError;
@@ -34,6 +38,11 @@ pub struct Cx<'a> {
     pub reply: &'a mut dyn Reply,
     /// The command that runs.
     pub spec: &'static Spec,
+    /// Whether a command that only looks may keep what it found out in the
+    /// value, which is a logged change; see [`Flags::CACHES`].
+    pub may_cache: bool,
+    /// For a blocking command of a client that can wait.
+    pub waiter: Option<&'a mut wait::Waiter>,
 }
 
 impl Cx<'_> {

@@ -24,6 +24,13 @@ impl Flags {
     /// Can block the server or lose much at one word (ACL @dangerous).
     pub const DANGEROUS: Flags = Flags(16);
 
+    /// With `READONLY`: may keep what it found out in the value.
+    pub const CACHES: Flags = Flags(32);
+    /// May wait until a key holds something.
+    pub const BLOCKING: Flags = Flags(64);
+    /// Not from scripts.
+    pub const NOSCRIPT: Flags = Flags(128);
+
     /// Both.
     pub const fn or(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -47,6 +54,10 @@ pub const WMF: Flags = WM.or(Flags::FAST);
 pub const R: Flags = Flags::READONLY;
 /// `READONLY FAST`
 pub const RF: Flags = Flags::READONLY.or(Flags::FAST);
+/// `BLOCKING`
+pub const BLOCKING: Flags = Flags::BLOCKING;
+/// `NOSCRIPT`
+pub const NOSCRIPT: Flags = Flags::NOSCRIPT;
 
 /// Which data a command is about; also its ACL category.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +78,10 @@ pub enum Group {
     Stream,
     /// Strings as rows of bits.
     Bitmap,
+    /// Estimates of how many different elements there are.
+    HyperLogLog,
+    /// Places, in sorted sets.
+    Geo,
 }
 
 impl Group {
@@ -81,6 +96,8 @@ impl Group {
             Group::SortedSet => "sortedset",
             Group::Stream => "stream",
             Group::Bitmap => "bitmap",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
         }
     }
 }
@@ -269,6 +286,12 @@ impl Spec {
     pub fn accepts(&self, n: usize) -> bool {
         let want = self.arity.unsigned_abs() as usize;
         if self.arity < 0 { n >= want } else { n == want }
+    }
+
+    /// Whether it may leave effects for the log.
+    #[inline]
+    pub const fn may_log(&self) -> bool {
+        self.flags.has(Flags::WRITE) || self.flags.has(Flags::CACHES)
     }
 
     /// The keys among `args` (name first).

@@ -1,7 +1,7 @@
 //! Every command.
 
 use super::spec::Spec;
-use super::{bitmap, hash, key, list, set, sort, stream, string, zset};
+use super::{bitmap, geo, hash, hll, key, list, set, sort, stream, string, zset};
 
 /// The specs of each family.
 pub static COMMANDS: &[&[Spec]] = &[
@@ -16,12 +16,17 @@ pub static COMMANDS: &[&[Spec]] = &[
     key::scan::SPECS,
     key::flush::SPECS,
     key::object::SPECS,
+    key::dump::SPECS,
     sort::SPECS,
     hash::SPECS,
+    hash::expiry::SPECS,
+    hash::field::SPECS,
     set::SPECS,
     list::SPECS,
+    list::blocking::SPECS,
     zset::add::SPECS,
     zset::algebra::SPECS,
+    zset::blocking::SPECS,
     zset::pop::SPECS,
     zset::random::SPECS,
     zset::range::SPECS,
@@ -40,6 +45,8 @@ pub static COMMANDS: &[&[Spec]] = &[
     bitmap::count::SPECS,
     bitmap::combine::SPECS,
     bitmap::field::SPECS,
+    hll::SPECS,
+    geo::SPECS,
 ];
 
 /// Every command.

@@ -124,6 +124,8 @@ impl Bench {
                 ks,
                 reply: &mut recorder,
                 spec,
+                may_cache: true,
+                waiter: None,
             },
             args,
         ) {

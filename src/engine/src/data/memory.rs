@@ -28,7 +28,7 @@ fn heap_bytes(value: &Value, samples: usize) -> usize {
         Value::Set(table) => table.heap_bytes() + items(table, samples, |m| m.len()),
         Value::Hash(table) => table.heap_bytes() + items(table, samples, |f| f.as_bytes().len()),
         Value::Zset(set) => size_of_val(&**set) + set.heap_bytes(samples),
-        Value::Stream(stream) => size_of_val(&**stream) + stream.heap_bytes(),
+        Value::Stream(stream) => size_of_val(&**stream) + stream.heap_bytes(samples),
     }
 }
 

@@ -20,6 +20,18 @@ pub fn bytes(entry: &Entry) -> &[u8] {
     }
 }
 
+/// A string's bytes, for changes that keep their number.
+pub fn bytes_mut(entry: &mut Entry) -> Option<&mut [u8]> {
+    match entry {
+        Entry::Small(small) if small.kind() == Kind::String => Some(small.payload_mut()),
+        Entry::Large(object) => match &mut object.value {
+            Value::Str(bytes) => Some(bytes),
+            _ => None,
+        },
+        Entry::Small(_) => None,
+    }
+}
+
 /// A new string entry.
 pub fn entry(key: &[u8], value: &[u8], expiry: Option<u64>, max_small: usize) -> Entry {
     if value.len() <= max_small {

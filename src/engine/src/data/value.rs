@@ -2,6 +2,7 @@
 
 use super::chunks::ChunkList;
 use super::entry::SmallEntry;
+use super::hash;
 use super::packed;
 use super::stream::Stream;
 use super::table::Table;
@@ -58,10 +59,11 @@ impl Kind {
     pub fn is_packed_payload(self, payload: &[u8]) -> bool {
         match self {
             Kind::String => true,
+            Kind::Hash => hash::is_well_formed(payload),
+            _ if packed::is_marked(payload) => false,
             Kind::List | Kind::Set => {
                 packed::count(payload) > 0 && packed::is_well_formed(payload, 1)
             }
-            Kind::Hash => packed::count(payload) > 0 && packed::is_well_formed(payload, 2),
             Kind::Zset => zset::is_well_formed(payload),
             // None is small.
             Kind::Stream => false,
@@ -152,6 +154,8 @@ pub struct Limits {
     pub stream_node_max_entries: u64,
     /// Most bytes of a block of a stream as Redis packs it; 0 is no limit.
     pub stream_node_max_bytes: u64,
+    /// Longest sparse HyperLogLog, in bytes.
+    pub hll_sparse_max_bytes: usize,
     /// How many databases clients may use.
     pub databases: u32,
 }
@@ -171,6 +175,7 @@ impl Default for Limits {
             string_max_small: 16384,
             stream_node_max_entries: 100,
             stream_node_max_bytes: 4096,
+            hll_sparse_max_bytes: 3000,
             databases: 16,
         }
     }

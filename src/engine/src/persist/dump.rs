@@ -8,14 +8,12 @@ use crate::data::entry::{Entry, Payload};
 use crate::data::packed::{push_element, push_score};
 use crate::data::stream::parts;
 use crate::data::value::{Kind, Value};
-use crate::data::{hash, list, set, zset};
+use crate::data::{hash, list, rebuild, set, zset};
 use crate::format::HistoryId;
 use crate::format::group::{GROUP_HEADER_LEN, GroupHeader, seal};
 use crate::format::resp::push_command;
 use crate::format::snapshot::{FRAGMENT_TARGET, Fragment, SnapshotHeader, SnapshotWriter, Summary};
 use crate::keyspace::Keyspace;
-
-use super::rebuild;
 
 /// Keys between two reports of progress.
 const PROGRESS_EVERY: u64 = 1024;
@@ -56,6 +54,7 @@ pub fn snapshot(
         history: subject.history,
         seed: subject.seed.0,
         checksums: subject.checksums,
+        ending_fields: space.has_ending_fields(),
     };
     let mut w = SnapshotWriter::begin(out, &header, subject.compress)?;
     let mut done = 0;
@@ -86,6 +85,7 @@ pub fn snapshot(
 struct Fragments<'a, W> {
     w: &'a mut SnapshotWriter<W>,
     kind: Kind,
+    ending: bool,
     expiry: Option<u64>,
     key: &'a [u8],
     position: u64,
@@ -103,6 +103,7 @@ impl<W: Write> Fragments<'_, W> {
         }
         let part = Fragment {
             kind: self.kind,
+            ending: self.ending,
             expiry: self.expiry,
             key: self.key,
             total: self.total,
@@ -143,9 +144,11 @@ fn large<W: Write>(
             crate::data::entry::SmallEntry::new(value.kind(), entry.key(), entry.expiry(), &[]);
         return w.small(small.as_bytes());
     }
+    let ending = hash::expiry::any(Payload::Large(value));
     let mut fragments = Fragments {
         w,
         kind: value.kind(),
+        ending,
         expiry: entry.expiry(),
         key: entry.key(),
         position,
@@ -168,10 +171,13 @@ fn large<W: Write>(
         Value::Set(_) => set::for_each(payload, &mut |m| {
             fragments.add(1, |out| push_element(out, m))
         }),
-        Value::Hash(_) => hash::for_each(payload, &mut |field, value| {
+        Value::Hash(_) => hash::expiry::for_each(payload, &mut |field, value, ends| {
             fragments.add(1, |out| {
                 push_element(out, field);
                 push_element(out, value);
+                if ending {
+                    hash::expiry::push(out, ends);
+                }
             });
         }),
         Value::Zset(_) => zset::for_each(payload, &mut |score, member| {

@@ -86,10 +86,13 @@ impl Persist {
                 // What waited would be lost with the process, and `no` promises
                 // that nothing is.
                 while self.jobs_on_log > 0 && self.wait(host) {}
-                if self.write_out(host)
-                    && let Some(log) = &mut self.log
-                {
-                    log.forget_written();
+                if self.write_out(host) {
+                    if self.sync_is_asked() {
+                        self.sync_inline(host);
+                    }
+                    if let Some(log) = &mut self.log {
+                        log.forget_written();
+                    }
                 }
             }
         }
@@ -184,15 +187,43 @@ impl Persist {
         if !self.may_touch_log() || self.exec.in_flight() > 0 {
             return;
         }
-        if self.settings.no_appendfsync_on_rewrite && self.child_is_alive() {
+        let asked = self.sync_is_asked();
+        if self.settings.no_appendfsync_on_rewrite && self.child_is_alive() && !asked {
             return;
         }
         let now = self.clock.monotonic_us();
         let Some(log) = &self.log else { return };
-        if !log.has_unsynced() || now - self.timings.last_sync_us < SYNC_EVERY_US {
+        let is_time = asked || now - self.timings.last_sync_us >= SYNC_EVERY_US;
+        if !log.has_unsynced() || !is_time {
             return;
         }
         self.begin_sync();
+    }
+
+    /// The number of the last change.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The number of the last change that is on disk for sure; `None` when no
+    /// log is in force.
+    pub fn durable_seq(&self) -> Option<u64> {
+        let log = self.log.as_ref().filter(|_| self.log_is_in_force())?;
+        Some(log.durable().seq)
+    }
+
+    /// Begins a background fsync under `no`; the other policies do so
+    /// themselves.
+    pub fn sync_soon(&mut self, host: &mut dyn Host) {
+        self.poll(host);
+        let unsynced = self.log.as_ref().is_some_and(super::log::Log::has_unsynced);
+        if self.settings.appendfsync == FsyncPolicy::No
+            && unsynced
+            && self.may_touch_log()
+            && self.exec.in_flight() == 0
+        {
+            self.begin_sync();
+        }
     }
 
     /// Hands an fsync of all that is written to the I/O thread.

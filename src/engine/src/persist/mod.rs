@@ -11,11 +11,11 @@
 //!   that tells; [`verify`]: whether the log is whole; [`repair`]: what a crash left is tidied up.
 //! - [`start`]: from what was found to a running log.
 //! - [`log`]: effects become groups, groups become durable.
-//! - [`flush`]: when to write and sync. [`heal`]: when that fails.
+//! - [`flush`]: when to write and sync. [`heal`]: when that fails. [`sync`]:
+//!   when a client asks.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
-//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back;
-//!   [`rebuild`], [`stream_base`]: a key as commands.
+//! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
 //! - [`rescue`]: a sound log of what a start refuses; for the offline tool.
 
 pub mod commit;
@@ -28,7 +28,6 @@ pub mod info;
 pub mod load;
 pub mod log;
 pub mod reading;
-pub mod rebuild;
 pub mod repair;
 pub mod replay;
 pub mod rescue;
@@ -36,7 +35,7 @@ pub mod restore;
 pub mod rewrite;
 pub mod save;
 pub mod start;
-pub mod stream_base;
+pub mod sync;
 pub mod turn;
 pub mod verify;
 
@@ -128,6 +127,8 @@ pub struct Persist {
     timings: Timings,
     counters: Counters,
     temp_number: u64,
+    /// Up to where somebody wants to hear that it is durable.
+    sync_asked: u64,
     /// Set by a panic inside a write: memory can't be trusted any more.
     poisoned: bool,
 }

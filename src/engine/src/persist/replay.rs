@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::base::number;
 use crate::base::random::SeededRandom;
 use crate::command::reply::NoReply;
-use crate::command::{self, Cx, Flags, Spec, table};
+use crate::command::{self, Cx, Spec, table};
 use crate::data::value::Limits;
 use crate::format::FormatError;
 use crate::format::group::Group;
@@ -35,7 +35,7 @@ pub struct Replay<'a> {
 impl<'a> Replay<'a> {
     /// Into `space`; into none, only whether commands are known is checked.
     pub fn new(space: Option<&'a mut Keyspace>, limits: &'a Limits) -> Self {
-        let writes = table::all().filter(|spec| spec.flags.has(Flags::WRITE));
+        let writes = table::all().filter(|spec| spec.may_log());
         let specs = writes.map(|spec| (spec.name.as_bytes(), spec)).collect();
         Replay {
             space,
@@ -105,6 +105,8 @@ impl<'a> Replay<'a> {
                 ks,
                 reply: &mut NoReply,
                 spec,
+                may_cache: true,
+                waiter: None,
             };
             if let Err(e) = command::execute(&mut cx, &argv) {
                 return Err(FormatError::new(

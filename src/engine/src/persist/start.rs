@@ -149,6 +149,7 @@ impl Persist {
             timings: Timings::default(),
             counters,
             temp_number: 0,
+            sync_asked: 0,
             poisoned: false,
         };
         let emptied = persist.close_files(&found.open_files)?;

@@ -260,8 +260,11 @@ fn bitfield(cx: &mut Cx<'_>, argv: &[&[u8]], read_only: bool) -> Result<(), Comm
         }
         cx.reply.int(reply);
     }
-    if changed {
+    // Room stays also where no operation came to anything.
+    if changed || reach > Some(len) {
         cx.log_verbatim(argv);
+    }
+    if changed {
         cx.ks.changed(EventClass::String, "setbit", key);
     }
     Ok(())

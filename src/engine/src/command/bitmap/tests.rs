@@ -61,6 +61,12 @@ fn what_is_logged_and_told() {
             "String:setbit:k",
         ),
         (
+            // It grows, though nothing is set.
+            &["SETBIT k 3 0", "BITFIELD k OVERFLOW FAIL SET u8 8 256"],
+            "SETBIT k 3 0|BITFIELD k OVERFLOW FAIL SET u8 8 256",
+            "String:setbit:k",
+        ),
+        (
             &[
                 "SET a x EX 5",
                 "BITOP NOT a a",

@@ -1,5 +1,6 @@
 //! Keys of any kind: existence, expiry, names, scanning.
 
+pub mod dump;
 pub mod expire;
 pub mod flush;
 pub mod object;

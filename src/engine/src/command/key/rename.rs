@@ -3,9 +3,7 @@
 use super::super::spec::{W, WF, WM};
 use super::super::{CommandError, Cx, Group, KeyAccess, KeySpec, Spec, args};
 use super::{database, in_database};
-use crate::data::entry::Entry;
-use crate::data::value::Kind;
-use crate::keyspace::keys::{EventClass, Keys};
+use crate::keyspace::keys::EventClass;
 
 const SAME: CommandError = CommandError::text("ERR source and destination objects are the same");
 
@@ -128,7 +126,7 @@ fn rename(cx: &mut Cx<'_>, argv: &[&[u8]], nx: bool) -> Result<(), CommandError>
         // What ended under the new name is told before it is overwritten.
         cx.ks.exists(to);
         if let Some(entry) = cx.ks.take(from) {
-            put_new(&mut cx.ks, entry.renamed(to));
+            cx.ks.put(entry.renamed(to));
         }
         cx.log_verbatim(argv);
         cx.ks.changed(EventClass::Generic, "rename_from", from);
@@ -167,7 +165,7 @@ fn copy(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     if copied && let Some(copy) = cx.ks.get(from).map(|entry| entry.copied(to)) {
         cx.log_verbatim(argv);
         in_database(cx, db, |ks| {
-            put_new(ks, copy);
+            ks.put(copy);
             ks.changed(EventClass::Generic, "copy_to", to);
         });
     }
@@ -186,18 +184,10 @@ fn move_key(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
         cx.log_verbatim(argv);
         cx.ks.changed(EventClass::Generic, "move_from", key);
         in_database(cx, db, |ks| {
-            put_new(ks, entry);
+            ks.put(entry);
             ks.changed(EventClass::Generic, "move_to", key);
         });
     }
     cx.reply.int(i64::from(moved));
     Ok(())
-}
-
-/// Puts `entry` in and wakes those who wait for such a key.
-fn put_new(ks: &mut Keys<'_>, entry: Entry) {
-    if matches!(entry.kind(), Kind::List | Kind::Zset | Kind::Stream) {
-        ks.ready(entry.key());
-    }
-    ks.put(entry);
 }

@@ -50,7 +50,7 @@ fn push(cx: &mut Cx<'_>, argv: &[&[u8]], end: End, create: bool) -> Result<(), C
 }
 
 /// Pushes `elements` and answers the new length; 0, and nothing done, when
-/// there is no list and none shall be created. Tells only waiting readers.
+/// there is no list and none shall be created. Tells nobody.
 fn add(
     cx: &mut Cx<'_>,
     key: &[u8],
@@ -66,7 +66,6 @@ fn add(
         return Ok(0);
     }
     cx.ks.put(list::entry(key, end, elements, limits));
-    cx.ks.ready(key);
     Ok(elements.len())
 }
 
@@ -99,7 +98,7 @@ fn pop(cx: &mut Cx<'_>, argv: &[&[u8]], end: End) -> Result<(), CommandError> {
 
 /// Pops one element into the reply and tells watchers; `false`, and nothing
 /// done, when there is no list.
-fn pop_one(cx: &mut Cx<'_>, key: &[u8], end: End) -> Result<bool, CommandError> {
+pub(super) fn pop_one(cx: &mut Cx<'_>, key: &[u8], end: End) -> Result<bool, CommandError> {
     let Some(entry) = cx.ks.write(key, Kind::List)? else {
         return Ok(false);
     };
@@ -117,7 +116,7 @@ fn pop_one(cx: &mut Cx<'_>, key: &[u8], end: End) -> Result<bool, CommandError> 
 /// Pops up to `count` elements into an array in the reply, or an array of the
 /// key and that array, tells watchers and writes what happened to the log;
 /// `false`, and nothing done, when there is no list.
-fn pop_many(
+pub(super) fn pop_many(
     cx: &mut Cx<'_>,
     key: &[u8],
     end: End,
@@ -171,7 +170,7 @@ fn popped(cx: &mut Cx<'_>, key: &[u8], end: End, is_empty: bool) {
 }
 
 /// `LEFT` or `RIGHT`.
-fn end_of(word: &[u8]) -> Result<End, CommandError> {
+pub(super) fn end_of(word: &[u8]) -> Result<End, CommandError> {
     if args::is(word, "LEFT") {
         Ok(End::Head)
     } else if args::is(word, "RIGHT") {
@@ -181,14 +180,16 @@ fn end_of(word: &[u8]) -> Result<End, CommandError> {
     }
 }
 
-pub(super) fn lmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+/// The arguments of LMPOP from the number of keys on: keys, end, count.
+pub(super) fn mpop_args<'a, 'b>(
+    argv: &'a [&'b [u8]],
+) -> Result<(&'a [&'b [u8]], End, usize), CommandError> {
     const KEYS: CommandError = CommandError::text("ERR numkeys should be greater than 0");
     const COUNT: CommandError = CommandError::text("ERR count should be greater than 0");
-    let numkeys = args::count(argv[1]).ok().filter(|n| *n > 0).ok_or(KEYS)?;
-    let rest = numkeys
-        .checked_add(2)
-        .and_then(|at| argv.get(at..))
-        .unwrap_or_default();
+    let numkeys = args::count(argv[0]).ok().filter(|n| *n > 0).ok_or(KEYS)?;
+    let (keys, rest) = argv[1..]
+        .split_at_checked(numkeys)
+        .ok_or(CommandError::Syntax)?;
     let Some((end, options)) = rest.split_first() else {
         return Err(CommandError::Syntax);
     };
@@ -204,7 +205,12 @@ pub(super) fn lmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError>
         }
         _ => return Err(CommandError::Syntax),
     };
-    for key in &argv[2..2 + numkeys] {
+    Ok((keys, end, count))
+}
+
+pub(super) fn lmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+    let (keys, end, count) = mpop_args(&argv[1..])?;
+    for key in keys {
         if pop_many(cx, key, end, count, true)? {
             return Ok(());
         }
@@ -215,20 +221,32 @@ pub(super) fn lmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError>
 
 pub(super) fn lmove(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let (from, to) = (end_of(argv[3])?, end_of(argv[4])?);
-    shift(cx, argv, from, to)
+    if !shift(cx, (argv[1], from), (argv[2], to), b"LMOVE", &argv[1..])? {
+        cx.reply.null();
+    }
+    Ok(())
 }
 
 pub(super) fn rpoplpush(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
-    shift(cx, argv, End::Tail, End::Head)
+    let (from, to) = ((argv[1], End::Tail), (argv[2], End::Head));
+    if !shift(cx, from, to, b"RPOPLPUSH", &argv[1..])? {
+        cx.reply.null();
+    }
+    Ok(())
 }
 
-/// Moves an element from the end `from` of one list to the end `to` of
-/// another, or of the same one.
-fn shift(cx: &mut Cx<'_>, argv: &[&[u8]], from: End, to: End) -> Result<(), CommandError> {
-    let (source, target) = (argv[1], argv[2]);
+/// Moves an element from the end of one list to the end of another, or of
+/// the same one, and logs that as `name` with `words`; `false`, and nothing
+/// done, when there is none.
+pub(super) fn shift(
+    cx: &mut Cx<'_>,
+    (source, from): (&[u8], End),
+    (target, to): (&[u8], End),
+    name: &[u8],
+    words: &[&[u8]],
+) -> Result<bool, CommandError> {
     let Some(entry) = cx.ks.write(source, Kind::List)? else {
-        cx.reply.null();
-        return Ok(());
+        return Ok(false);
     };
     let payload = entry.payload();
     let len = list::len(payload);
@@ -245,17 +263,17 @@ fn shift(cx: &mut Cx<'_>, argv: &[&[u8]], from: End, to: End) -> Result<(), Comm
         } else {
             list::rotate(entry, from, &mut |element| cx.reply.bulk(element));
             if len > 1 {
-                cx.log_verbatim(argv);
+                cx.ks.effect(name, words);
             }
         }
         cx.ks.changed(EventClass::List, push_event(to), target);
         cx.ks.changed(EventClass::List, pop_event(from), source);
-        return Ok(());
+        return Ok(true);
     }
     let element = Loose::of(list::get(payload, last).unwrap_or_default());
     add(cx, target, &[element.bytes()], to, true)?;
     cx.reply.bulk(element.bytes());
-    cx.log_verbatim(argv);
+    cx.ks.effect(name, words);
     cx.ks.changed(EventClass::List, push_event(to), target);
     // Told before the source's own change, as Redis tells it.
     if len > 1
@@ -264,5 +282,5 @@ fn shift(cx: &mut Cx<'_>, argv: &[&[u8]], from: End, to: End) -> Result<(), Comm
         list::pop(entry, from, &mut |_| ());
     }
     popped(cx, source, from, len == 1);
-    Ok(())
+    Ok(true)
 }

@@ -25,7 +25,7 @@ pub fn sorted(
         None => Some(element.into()),
     };
     if options.alpha {
-        let mut weighed: Vec<(Option<Box<[u8]>>, Box<[u8]>)> = elements
+        let mut weighed: Vec<(Option<_>, _)> = elements
             .into_iter()
             .map(|element| (weight_of(&element), element))
             .collect();

@@ -147,15 +147,15 @@ impl Claim {
             }
             return Outcome::Nothing;
         }
-        let before = match group.pending().get(&id) {
+        let (before, after) = match group.pending().get(&id) {
             Some(pending) => {
                 let idle = (now as i64).saturating_sub(pending.delivered_ms as i64);
                 if self.min_idle > 0 && idle < self.min_idle {
                     return Outcome::Nothing;
                 }
-                pending.deliveries
+                (pending.deliveries, pending.once_more())
             }
-            None if self.force => 1,
+            None if self.force => (1, 2),
             None => return Outcome::Nothing,
         };
         // In replay, the delivery tells best when the consumer was seen.
@@ -166,7 +166,7 @@ impl Claim {
         let deliveries = match self.deliveries {
             Some(deliveries) => deliveries,
             None if self.just_id => before,
-            None => before.saturating_add(1).min(i64::MAX as u64),
+            None => after,
         };
         group.assign(id, to.consumer, self.delivered_ms, deliveries);
         changes.given.push((id, deliveries));

@@ -14,7 +14,7 @@ pub static SPECS: &[Spec] = &[Spec {
     keys: &[KeySpec::one(2, KeyAccess::Read)],
     group: Topic::Stream,
     since: "5.0.0",
-    complexity: "O(N) where N is the number of blocks, groups or consumers; FULL also of what is shown.",
+    complexity: "O(1) for STREAM, O(N) for the others where N is the number of groups or consumers; FULL also of what is shown.",
     summary: "Returns facts about a stream, its groups or the consumers of one.",
     syntax: "STREAM key [FULL [COUNT count]] | GROUPS key | CONSUMERS key group | HELP",
     examples: &[
@@ -117,7 +117,7 @@ fn head(reply: &mut dyn Reply, stream: &Stream) {
     reply.bulk(b"radix-tree-keys");
     reply.int(entries.block_count() as i64);
     reply.bulk(b"radix-tree-nodes");
-    reply.int(stream.radix_nodes() as i64);
+    reply.int(entries.radix_nodes() as i64);
     reply.bulk(b"last-generated-id");
     put_id(reply, entries.last_id);
     reply.bulk(b"max-deleted-entry-id");

@@ -1,25 +1,27 @@
 //! Reading what is new: XREAD, and XREADGROUP, which also remembers who was
 //! given what.
 
-use super::super::spec::{R, W};
+use super::super::spec::{BLOCKING, R, W};
+use super::super::wait::Wait;
 use super::super::{CommandError, Cx, Group, KeyAccess, KeySpec, Spec, args};
 use super::deliver::{Changes, Receiver};
 use super::{look, no_group, open_group, put_id, put_item, strict_id};
 use crate::base::number;
 use crate::data::stream::StreamId;
 use crate::data::stream::id::c_string;
+use crate::data::value::Kind;
 
 /// The commands that read on.
 pub static SPECS: &[Spec] = &[
     Spec {
         name: "XREAD",
         arity: -4,
-        flags: R,
+        flags: R.or(BLOCKING),
         keys: &[KeySpec::half_behind(c"STREAMS", 1, KeyAccess::Read)],
         group: Group::Stream,
         since: "5.0.0",
         complexity: "O(log(N)+M) for each stream, with N being the number of its entries and M the number of those returned.",
-        summary: "Returns the entries of streams behind the ids given.",
+        summary: "Returns the entries of streams behind the ids given. With BLOCK, waits for some if there are none.",
         syntax: "[COUNT count] [BLOCK milliseconds] STREAMS key [key ...] id [id ...]",
         examples: &[
             ("XREAD STREAMS s 0", "nil"),
@@ -49,12 +51,12 @@ pub static SPECS: &[Spec] = &[
     Spec {
         name: "XREADGROUP",
         arity: -7,
-        flags: W,
+        flags: W.or(BLOCKING),
         keys: &[KeySpec::half_behind(c"STREAMS", 4, KeyAccess::Read)],
         group: Group::Stream,
         since: "5.0.0",
         complexity: "O(M*log(N)) for each stream, with N being the number of its entries and M the number of those returned.",
-        summary: "Gives a consumer of a group entries that none has yet, or those it has and didn't acknowledge.",
+        summary: "Gives a consumer of a group entries that none has yet, or those it has and didn't acknowledge. With BLOCK, waits for some if there are none.",
         syntax: "GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key ...] id [id ...]",
         examples: &[
             (
@@ -112,8 +114,7 @@ struct Request<'a> {
 enum Found {
     /// It has been.
     Something,
-    /// Nothing is there, and nothing was replied. Who said BLOCK would wait
-    /// now; who may not, as inside a transaction, is told so.
+    /// Nothing is there, and nothing was replied.
     Nothing,
 }
 
@@ -206,6 +207,11 @@ fn from(
     if let Some(group) = group
         && !stream.is_some_and(|s| s.groups.contains_key(group))
     {
+        if cx.has_waited() {
+            return Err(CommandError::text(
+                "NOGROUP the consumer group this client was blocked on no longer exists",
+            ));
+        }
         return Err(no_group(key, group, " in XREADGROUP with GROUP option"));
     }
     match c_string(id) {
@@ -229,25 +235,67 @@ fn from(
 fn read(cx: &mut Cx<'_>, argv: &[&[u8]], grouped: bool) -> Result<(), CommandError> {
     let request = request(argv, grouped)?;
     let group = request.group.map(|(group, _)| group);
-    let pairs = request.keys.iter().zip(request.ids);
-    let from: Vec<From> = pairs
-        .map(|(key, id)| from(cx, key, id, group))
-        .collect::<Result<_, _>>()?;
-    match serve(cx, &request, &from)? {
-        Found::Something => {}
-        Found::Nothing => {
-            let _would_wait = request.block_ms;
+    let mut from = Vec::with_capacity(request.keys.len());
+    for (key, id) in request.keys.iter().zip(request.ids) {
+        from.push(if cx.looks_at(key) {
+            Some(self::from(cx, key, id, group)?)
+        } else {
+            None
+        });
+    }
+    if serve(cx, &request, &from)? == Found::Nothing {
+        let waits = match request.block_ms {
+            Some(ms) => cx.wait(wish(argv, &request, &from, ms)),
+            None => false,
+        };
+        if !waits {
             cx.reply.null_array();
         }
     }
     Ok(())
 }
 
+/// What is waited for: `$` is the end of the stream as it is now, and a key
+/// named twice is waited for as it was named first. Who tells no COUNT gets no
+/// more than some, as in Redis.
+fn wish(argv: &[&[u8]], request: &Request<'_>, from: &[Option<From>], ms: u64) -> Wait {
+    let (mut keys, mut ids) = (Vec::<Box<[u8]>>::new(), Vec::<Box<[u8]>>::new());
+    for ((&key, &id), from) in request.keys.iter().zip(request.ids).zip(from) {
+        if keys.iter().any(|known| **known == *key) {
+            continue;
+        }
+        keys.push(key.into());
+        ids.push(match from {
+            Some(From::Behind(id)) => id.text().as_bytes().into(),
+            _ => id.into(),
+        });
+    }
+    let options = argv.len() - 2 * request.keys.len();
+    let mut then: Vec<Box<[u8]>> = argv[..options].iter().map(|&arg| arg.into()).collect();
+    if request.count == usize::MAX {
+        then.splice(1..1, [&b"COUNT"[..], b"1000"].map(Box::from));
+    }
+    then.extend(keys.iter().cloned());
+    then.extend(ids);
+    Wait {
+        kind: Kind::Stream,
+        keys,
+        timeout_ms: Some(ms).filter(|ms| *ms > 0),
+        then: Some(then),
+        unless_gone: request.group.is_some(),
+    }
+}
+
 /// Replies what there is in each stream, if there is any.
-fn serve(cx: &mut Cx<'_>, request: &Request<'_>, from: &[From]) -> Result<Found, CommandError> {
+fn serve(
+    cx: &mut Cx<'_>,
+    request: &Request<'_>,
+    from: &[Option<From>],
+) -> Result<Found, CommandError> {
     let mut streams = Streams::default();
     for (key, from) in request.keys.iter().zip(from) {
-        match (request.group, *from) {
+        let Some(from) = *from else { continue };
+        match (request.group, from) {
             (None, From::Behind(id)) => plain(cx, key, id, request.count, &mut streams)?,
             (None, From::New) => {}
             (Some((group, consumer)), from) => {
@@ -311,6 +359,7 @@ fn plain(
     count: usize,
     streams: &mut Streams,
 ) -> Result<(), CommandError> {
+    let waited = cx.has_waited();
     let Some(stream) = look(&mut cx.ks, key)? else {
         return Ok(());
     };
@@ -318,7 +367,8 @@ fn plain(
         return Ok(());
     };
     let mut items = stream.entries.range(start, StreamId::MAX).peekable();
-    if items.peek().is_some() {
+    // Who has waited hears of what came, also if it has gone since.
+    if items.peek().is_some() || waited && stream.entries.last_id > id {
         streams.begin(cx.reply, key);
         super::put_items(cx.reply, items.take(count));
     }
@@ -332,7 +382,7 @@ fn give(
     request: &Request<'_>,
     streams: &mut Streams,
 ) -> Result<Changes, CommandError> {
-    let now = cx.ks.now();
+    let (now, waited) = (cx.ks.now(), cx.has_waited());
     let mut changes = Changes {
         time_ms: now,
         ..Changes::default()
@@ -341,7 +391,10 @@ fn give(
         return Ok(changes);
     };
     let reply = &mut *cx.reply;
-    let top = entries.top_id();
+    let top = match waited {
+        true => Some(entries.last_id),
+        false => entries.top_id(),
+    };
     if top.is_none_or(|top| top <= group.last_id) {
         return Ok(changes);
     }
@@ -406,8 +459,7 @@ fn give_again(
         match (entries.get(*id), group.pending().get(id)) {
             (Some(item), Some(pending)) => {
                 put_item(reply, &item);
-                let deliveries = pending.deliveries.saturating_add(1);
-                changes.given.push((*id, deliveries));
+                changes.given.push((*id, pending.once_more()));
             }
             _ => {
                 reply.array(2);

@@ -112,7 +112,11 @@ impl Options {
     }
 }
 
-fn zadd(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+/// ZADD; GEOADD is one whose scores are places.
+///
+/// # Errors
+/// What the client is told.
+pub fn zadd(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let mut options = Options::default();
     let mut first = 2;
     while let Some(word) = argv.get(first) {
@@ -206,9 +210,6 @@ fn add(cx: &mut Cx<'_>, key: &[u8], options: Options, pairs: &[&[u8]]) -> Result
     if added + updated > 0 {
         cx.ks.changed(EventClass::Zset, "zadd", key);
     }
-    if added > 0 {
-        cx.ks.ready(key);
-    }
     cx.reply.int(if options.changed {
         added + updated
     } else {
@@ -252,9 +253,6 @@ fn increment(
     if let (Some(new), true) = (result, change != Change::Same) {
         log_one(cx, key, new, member);
         cx.ks.changed(EventClass::Zset, "zincr", key);
-        if change == Change::Added {
-            cx.ks.ready(key);
-        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod algebra;
+pub mod blocking;
 pub mod pop;
 pub mod random;
 pub mod range;

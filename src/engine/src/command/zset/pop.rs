@@ -105,9 +105,13 @@ fn zpop(cx: &mut Cx<'_>, argv: &[&[u8]], max: bool) -> Result<(), CommandError> 
     Ok(())
 }
 
-fn zmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
-    let numkeys = count_from(argv[1], 1, "ERR numkeys should be greater than 0")?;
-    let (keys, rest) = argv[2..]
+/// The arguments of ZMPOP from the number of keys on: keys, whether the
+/// highest go first, count.
+pub(super) fn mpop_args<'a, 'b>(
+    argv: &'a [&'b [u8]],
+) -> Result<(&'a [&'b [u8]], bool, usize), CommandError> {
+    let numkeys = count_from(argv[0], 1, "ERR numkeys should be greater than 0")?;
+    let (keys, rest) = argv[1..]
         .split_at_checked(numkeys)
         .ok_or(CommandError::Syntax)?;
     let [end, options @ ..] = rest else {
@@ -128,6 +132,11 @@ fn zmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
         }
         _ => return Err(CommandError::Syntax),
     };
+    Ok((keys, max, count))
+}
+
+fn zmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+    let (keys, max, count) = mpop_args(&argv[1..])?;
     for key in keys {
         let Some(entry) = cx.ks.write(key, Kind::Zset)? else {
             continue;
@@ -145,7 +154,7 @@ fn zmpop(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
 
 /// Replies and removes the `count` members at one end of `key`, which has
 /// that many.
-fn pop(cx: &mut Cx<'_>, key: &[u8], max: bool, count: usize, nested: bool) {
+pub(super) fn pop(cx: &mut Cx<'_>, key: &[u8], max: bool, count: usize, nested: bool) {
     let reply = &mut *cx.reply;
     let Keys { space, out, db, .. } = &mut cx.ks;
     let Some(entry) = peek(space, *db, key).filter(|_| count > 0) else {

@@ -5,10 +5,14 @@ use std::collections::btree_map;
 
 use super::block::{Block, Full, Item, MAX_BYTES, Walk};
 use super::id::StreamId;
+use super::radix;
 
 /// Blocks that trimming drops itself; more are handed out to be freed
 /// elsewhere.
 const FEW: usize = 8;
+
+/// Counting ends here: XSETID, which tells a count in the log, takes no more.
+pub const MOST_ADDED: u64 = i64::MAX as u64;
 
 /// The entries of a stream and what is remembered of those that went.
 #[derive(Debug, Clone, Default)]
@@ -18,12 +22,15 @@ pub struct Entries {
     /// The last block, to which entries are added; without it there is none
     /// at all. Apart, so that a small stream needs no map.
     tail: Option<Block>,
+    /// See [`radix`]; less the root of an empty tree.
+    nodes: u64,
     len: u64,
     /// The greatest id that was given, or what XSETID said.
     pub last_id: StreamId,
     /// The greatest id that XDEL removed; [`StreamId::MIN`] if none.
     pub max_deleted: StreamId,
-    /// How many entries were ever added.
+    /// How many entries were ever added, or what XSETID said; at most
+    /// [`MOST_ADDED`].
     pub added: u64,
 }
 
@@ -58,6 +65,18 @@ impl Trim {
     }
 }
 
+impl radix::Keys for Entries {
+    fn least_from(&self, id: StreamId) -> Option<StreamId> {
+        let sealed = self.sealed.range(id..).next().map(|(base, _)| *base);
+        sealed.or(self.tail_base().filter(|base| *base >= id))
+    }
+
+    fn greatest_to(&self, id: StreamId) -> Option<StreamId> {
+        let tail = self.tail_base().filter(|base| *base <= id);
+        tail.or_else(|| self.sealed.range(..=id).next_back().map(|(base, _)| *base))
+    }
+}
+
 /// Blocks that are no longer wanted, to be freed when there is time.
 #[derive(Debug, Default)]
 pub struct Removed(BTreeMap<StreamId, Block>);
@@ -76,6 +95,15 @@ impl Entries {
     /// How many blocks there are.
     pub fn block_count(&self) -> usize {
         self.sealed.len() + usize::from(self.tail.is_some())
+    }
+
+    fn tail_base(&self) -> Option<StreamId> {
+        self.tail.as_ref().map(Block::base)
+    }
+
+    /// How many nodes Redis's radix tree has, with these blocks.
+    pub fn radix_nodes(&self) -> u64 {
+        self.nodes + 1
     }
 
     /// The blocks, in order.
@@ -127,17 +155,25 @@ impl Entries {
     pub fn append(&mut self, id: StreamId, pairs: &[&[u8]], full: Full) {
         let more = pairs.iter().map(|p| p.len() as u64).sum();
         debug_assert!(id > self.last_id && more <= MAX_BYTES);
+        // An empty block stays behind until its turn to be trimmed; but since
+        // XSETID may go back, the id may be below all that it ever held.
+        if let Some(tail) = self.tail.take_if(|tail| id < tail.base()) {
+            debug_assert!(tail.live() == 0);
+            self.tail = self.sealed.pop_last().map(|(_, block)| block);
+            self.nodes -= radix::added(tail.base(), self);
+        }
         match &mut self.tail {
             Some(tail) if !tail.is_full(more, full) => tail.push(id, pairs),
-            tail => {
-                if let Some(mut old) = tail.replace(Block::new(id, pairs)) {
+            _ => {
+                self.nodes += radix::added(id, self);
+                if let Some(mut old) = self.tail.replace(Block::new(id, pairs)) {
                     old.seal();
                     self.sealed.insert(old.base(), old);
                 }
             }
         }
         self.len += 1;
-        self.added = self.added.wrapping_add(1);
+        self.added = self.added.saturating_add(1).min(MOST_ADDED);
         self.last_id = id;
     }
 
@@ -213,6 +249,9 @@ impl Entries {
         } else if empty {
             self.sealed.remove(&base);
         }
+        if empty {
+            self.nodes -= radix::added(base, self);
+        }
         true
     }
 
@@ -257,15 +296,19 @@ impl Entries {
         if count == self.block_count() {
             garbage.0 = std::mem::take(&mut self.sealed);
             self.tail = None;
+            self.nodes = 0;
         } else if count > FEW {
             let next = next.or_else(|| self.blocks().nth(count).map(Block::base));
             if let Some(next) = next {
                 let rest = self.sealed.split_off(&next);
                 garbage.0 = std::mem::replace(&mut self.sealed, rest);
+                self.nodes = radix::nodes(self.blocks().map(Block::base)) - 1;
             }
         } else {
             for _ in 0..count {
-                self.sealed.pop_first();
+                if let Some((base, _)) = self.sealed.pop_first() {
+                    self.nodes -= radix::added(base, self);
+                }
             }
         }
         garbage
@@ -280,25 +323,36 @@ impl Entries {
 
     /// Adds a block from a snapshot; `None` unless it is above all others.
     pub fn push_block(&mut self, block: Block) -> Option<()> {
-        if self
-            .tail
-            .as_ref()
-            .is_some_and(|tail| tail.last() >= block.base())
-        {
+        // Those that were removed may have been above: XSETID goes back.
+        let top = self.tail.as_ref().map(|tail| {
+            let top = tail.iter().next_back().map(|item| item.id);
+            top.unwrap_or(StreamId::MIN).max(tail.base())
+        });
+        if top >= Some(block.base()) {
             return None;
         }
         self.len = self.len.checked_add(block.live())?;
+        self.nodes += radix::added(block.base(), self);
         if let Some(old) = self.tail.replace(block) {
             self.sealed.insert(old.base(), old);
         }
         Some(())
     }
 
-    /// Roughly the bytes held on the heap.
-    pub fn heap_bytes(&self) -> usize {
+    /// Roughly the bytes held on the heap, reckoned from so many blocks (0 is
+    /// all).
+    pub fn heap_bytes(&self, samples: usize) -> usize {
         // Nodes of the map are about two thirds full.
         let per_block = (size_of::<StreamId>() + size_of::<Block>()) * 3 / 2;
-        self.blocks().map(Block::heap_bytes).sum::<usize>() + self.sealed.len() * per_block
+        let count = self.block_count();
+        let looked_at = if samples == 0 {
+            count
+        } else {
+            samples.min(count)
+        };
+        let blocks = self.blocks().take(looked_at).map(Block::heap_bytes);
+        let mean = blocks.sum::<usize>() as f64 / looked_at.max(1) as f64;
+        (mean * count as f64) as usize + self.sealed.len() * per_block
     }
 }
 

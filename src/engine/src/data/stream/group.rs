@@ -40,7 +40,15 @@ pub struct Consumer {
     pending: BTreeSet<StreamId>,
 }
 
+/// Counting ends here: XCLAIM, which tells a count in the log, takes no more.
+const MOST_DELIVERIES: u64 = i64::MAX as u64;
+
 impl Pending {
+    /// How often it was delivered after one time more.
+    pub fn once_more(&self) -> u64 {
+        self.deliveries.saturating_add(1).min(MOST_DELIVERIES)
+    }
+
     /// The name of the consumer that has it.
     pub fn consumer(&self) -> &[u8] {
         &self.consumer

@@ -65,20 +65,16 @@ impl Stream {
         Some(added.wrapping_sub(read))
     }
 
-    /// How many nodes Redis's radix tree of this stream has; O(blocks).
-    pub fn radix_nodes(&self) -> u64 {
-        radix::nodes(self.entries.blocks().map(block::Block::base))
-    }
-
     /// Roughly how many allocations it has.
     pub fn weight(&self) -> usize {
         1 + self.entries.block_count() + self.groups.values().map(Group::weight).sum::<usize>()
     }
 
-    /// Roughly the bytes held on the heap.
-    pub fn heap_bytes(&self) -> usize {
+    /// Roughly the bytes held on the heap, reckoned from so many blocks (0 is
+    /// all).
+    pub fn heap_bytes(&self, samples: usize) -> usize {
         let groups = self.groups.iter();
-        self.entries.heap_bytes()
+        self.entries.heap_bytes(samples)
             + groups
                 .map(|(name, group)| 2 * name.len() + group.heap_bytes() + size_of::<Group>())
                 .sum::<usize>()

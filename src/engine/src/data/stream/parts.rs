@@ -17,6 +17,7 @@
 
 use super::Stream;
 use super::block::{self, Block};
+use super::entries::MOST_ADDED;
 use super::group::Group;
 use super::id::StreamId;
 use crate::data::packed::{push_element, push_varint, read_element, read_varint};
@@ -135,7 +136,7 @@ impl Builder {
             let mut stream = Stream::default();
             stream.entries.last_id = piece.id()?;
             stream.entries.max_deleted = piece.id()?;
-            stream.entries.added = piece.number()?;
+            stream.entries.added = piece.number().filter(|n| *n <= MOST_ADDED)?;
             if self.stream.replace(stream).is_some() {
                 return None;
             }
@@ -171,11 +172,13 @@ impl Builder {
             }
             (PENDING, Some((_, group))) => {
                 let id = piece.id()?;
-                if group.pending().contains_key(&id) {
+                if id == StreamId::MIN || group.pending().contains_key(&id) {
                     return None;
                 }
                 let name = self.consumer.as_deref()?;
-                group.assign(id, name, piece.number()?, piece.number()?);
+                let (at, count) = (piece.number()?, piece.number()?);
+                i64::try_from(at.max(count)).ok()?;
+                group.assign(id, name, at, count);
             }
             _ => return None,
         }
@@ -195,8 +198,9 @@ impl Builder {
     pub fn finish(mut self) -> Option<Stream> {
         self.end_group()?;
         let stream = self.stream?;
-        let top = stream.entries.top_id();
-        top.is_none_or(|id| id <= stream.entries.last_id)
-            .then_some(stream)
+        let entries = &stream.entries;
+        let ends = entries.top_id().is_none_or(|id| id <= entries.last_id);
+        // Commands that rebuild it would be refused otherwise.
+        (ends && entries.len() <= entries.added).then_some(stream)
     }
 }

@@ -6,9 +6,8 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use super::traffic::Commands;
 use crate::base::random::{Random, SeededRandom};
-use crate::command::table;
-use crate::command::{Flags, Spec};
 use crate::data::text::describe;
 use crate::engine::OpenError;
 use crate::format::manifest::Manifest;
@@ -157,72 +156,6 @@ impl Disk for Watched {
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
         self.note();
         Disk::truncate(&self.inner, path, len)
-    }
-}
-
-/// Draws commands that write, from every family: the examples of the specs,
-/// which know all options, and small ones on few keys, which meet each other.
-pub struct Commands {
-    examples: Vec<Vec<Vec<u8>>>,
-}
-
-impl Default for Commands {
-    fn default() -> Self {
-        let writes = table::all().filter(|spec: &&Spec| spec.flags.has(Flags::WRITE));
-        let lines = writes.flat_map(|spec| spec.examples.iter().map(|(line, _)| *line));
-        let examples = lines.map(words).filter(|w| !names_time(w)).collect();
-        Commands { examples }
-    }
-}
-
-fn words(line: &str) -> Vec<Vec<u8>> {
-    line.split_whitespace()
-        .map(|w| if w == "\"\"" { vec![] } else { w.into() })
-        .collect()
-}
-
-/// Examples that flush everything come too often otherwise.
-fn names_time(words: &[Vec<u8>]) -> bool {
-    words[0].starts_with(b"FLUSH")
-}
-
-impl Commands {
-    /// A database and a command.
-    pub fn draw(&self, rng: &mut SeededRandom, now: u64) -> (u32, Vec<Vec<u8>>) {
-        let db = [0, 0, 0, 1, 3][rng.below(5) as usize];
-        if rng.below(2) == 0 {
-            let i = rng.below(self.examples.len() as u64) as usize;
-            return (db, self.examples[i].clone());
-        }
-        let (k, m, n) = (rng.below(4), rng.below(90), rng.below(1000));
-        let soon = now + 50 + rng.below(4_000);
-        let line = match rng.below(24) {
-            0 => format!("SET k{k} {n}"),
-            1 => format!("SET k{k} {n} PX {}", 20 + 2 * n),
-            2 => format!("APPEND k{k} {}", "x".repeat(n as usize)),
-            3 => format!("INCR n{k}"),
-            4 => format!("RPUSH l{k} {n} b{m} c"),
-            5 => format!("LPOP l{k} 2"),
-            6 => format!("HSET h{k} f{m} {n} g{m} {n}"),
-            7 => format!("HDEL h{k} f{m}"),
-            8 => format!("ZADD z{k} {n} m{m} -{n}.25 o{m}"),
-            9 => format!("ZPOPMIN z{k}"),
-            10 => format!("SADD s{k} m{m} o{m}"),
-            11 => format!("SPOP s{k}"),
-            12 => format!("DEL k{k} l{k}"),
-            13 => format!("PEXPIREAT h{k} {soon}"),
-            14 => format!("PEXPIREAT z{k} {soon}"),
-            15 => format!("PERSIST h{k}"),
-            16 => format!("RENAME k{k} k{}", rng.below(4)),
-            17 => format!("COPY h{k} h{} REPLACE", rng.below(4)),
-            18 => format!("SWAPDB {k} {}", rng.below(4)),
-            19 => format!("SET big{k} {}", "y".repeat(8 * n as usize)),
-            20 => format!("SUNIONSTORE s{k} s0 s1 s2"),
-            21 if n < 100 => "FLUSHDB".into(),
-            22 => format!("INCR k{k}"),
-            _ => format!("GETDEL k{k}"),
-        };
-        (db, words(&line))
     }
 }
 

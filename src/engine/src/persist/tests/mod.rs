@@ -7,6 +7,8 @@ mod corrupt;
 mod crash;
 mod driver;
 mod faults;
+mod forged;
 mod model;
 mod recovery;
 mod stages;
+mod traffic;

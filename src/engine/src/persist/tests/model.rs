@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::driver::{Commands, any_settings, check_folder, content, first_seed, rounds};
+use super::driver::{any_settings, check_folder, content, first_seed, rounds};
+use super::traffic::Commands;
 use crate::base::clock::Clock;
 use crate::base::random::{Random, SeededRandom};
 use crate::io::mem::{Crash, MemDisk};

@@ -1,16 +1,13 @@
-//! A stream as commands that rebuild it, for a RESP base: in Redis's way, but
-//! exact also where Redis's own rewrite isn't.
+//! A stream as commands that rebuild it: in Redis's way, but exact also where
+//! Redis's own rewrite isn't.
 
 use std::collections::BTreeSet;
-use std::io;
 
+use super::Emit;
 use crate::data::stream::{Group, Stream, StreamId};
 
 /// Pending entries that one XCLAIM names, at most.
 const IDS_PER_COMMAND: usize = 64;
-
-/// Takes a command's words.
-pub type Emit<'a> = &'a mut dyn FnMut(&[&[u8]]) -> io::Result<()>;
 
 /// Writes the commands that rebuild `stream` under `key`.
 ///
@@ -20,7 +17,7 @@ pub type Emit<'a> = &'a mut dyn FnMut(&[&[u8]]) -> io::Result<()>;
 ///
 /// # Errors
 /// The sink's.
-pub fn commands(key: &[u8], stream: &Stream, emit: Emit<'_>) -> io::Result<()> {
+pub fn commands<E>(key: &[u8], stream: &Stream, emit: &mut Emit<'_, E>) -> Result<(), E> {
     let lost = lost(stream);
     entries(key, stream, &lost, emit)?;
     for (name, group) in &stream.groups {
@@ -37,18 +34,19 @@ fn lost(stream: &Stream) -> BTreeSet<StreamId> {
     pending.filter(|id| !stream.entries.contains(*id)).collect()
 }
 
-fn entries(
+fn entries<E>(
     key: &[u8],
     stream: &Stream,
     lost: &BTreeSet<StreamId>,
-    emit: Emit<'_>,
-) -> io::Result<()> {
+    emit: &mut Emit<'_, E>,
+) -> Result<(), E> {
     if stream.entries.is_empty() && lost.is_empty() {
         // A stream that is empty from the start.
         return emit(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"]);
     }
-    let stand_in =
-        |id: &StreamId, emit: Emit<'_>| emit(&[b"XADD", key, id.text().as_bytes(), b"x", b"y"]);
+    let stand_in = |id: &StreamId, emit: &mut Emit<'_, E>| {
+        emit(&[b"XADD", key, id.text().as_bytes(), b"x", b"y"])
+    };
     let mut lost = lost.iter().peekable();
     for item in stream.entries.iter() {
         while let Some(id) = lost.next_if(|id| **id < item.id) {
@@ -62,7 +60,7 @@ fn entries(
     lost.try_for_each(|id| stand_in(id, emit))
 }
 
-fn one_group(key: &[u8], name: &[u8], group: &Group, emit: Emit<'_>) -> io::Result<()> {
+fn one_group<E>(key: &[u8], name: &[u8], group: &Group, emit: &mut Emit<'_, E>) -> Result<(), E> {
     let read = group.entries_read.unwrap_or(-1).to_string();
     emit(&[
         b"XGROUP",
@@ -98,14 +96,14 @@ fn one_group(key: &[u8], name: &[u8], group: &Group, emit: Emit<'_>) -> io::Resu
     Ok(())
 }
 
-fn claim(
+fn claim<E>(
     key: &[u8],
     group: &[u8],
     consumer: &[u8],
     ids: &[StreamId],
     (delivered_ms, deliveries): (u64, u64),
-    emit: Emit<'_>,
-) -> io::Result<()> {
+    emit: &mut Emit<'_, E>,
+) -> Result<(), E> {
     if ids.is_empty() {
         return Ok(());
     }
@@ -126,12 +124,12 @@ fn claim(
 /// Those in front of the first entry go by XTRIM, which leaves no mark; XDEL
 /// sets the greatest id deleted, which XSETID can put right, but not to 0-0.
 /// Where that is 0-0, nothing was lost but at the front.
-fn remove_stand_ins(
+fn remove_stand_ins<E>(
     key: &[u8],
     stream: &Stream,
     lost: &BTreeSet<StreamId>,
-    emit: Emit<'_>,
-) -> io::Result<()> {
+    emit: &mut Emit<'_, E>,
+) -> Result<(), E> {
     let Some(least) = lost.first() else {
         return Ok(());
     };
@@ -150,10 +148,10 @@ fn remove_stand_ins(
 
 /// The numbers that aren't those of what was added: the last id, the greatest
 /// deleted, the entries ever added.
-fn numbers(key: &[u8], stream: &Stream, emit: Emit<'_>) -> io::Result<()> {
+fn numbers<E>(key: &[u8], stream: &Stream, emit: &mut Emit<'_, E>) -> Result<(), E> {
     let entries = &stream.entries;
     let (last, deleted) = (entries.last_id, entries.max_deleted);
-    let added = (entries.added as i64).max(0).to_string();
+    let added = entries.added.to_string();
     // XSETID takes no last id below the greatest deleted, but by itself.
     emit(&[
         b"XSETID",

@@ -1,0 +1,39 @@
+//! PERSIST.SYNC: everything logged so far is to become durable now, whatever
+//! `appendfsync` says, and somebody waits to hear of it.
+
+use super::Persist;
+use crate::command::CommandError;
+
+impl Persist {
+    /// Asks that everything logged so far becomes durable soon; gives the
+    /// sequence number that [`Persist::is_durable`] is to be asked for. The
+    /// fsync begins with the next flush, in the background, but under
+    /// `appendfsync no`, whose writes never wait in memory: there the event
+    /// loop waits for it.
+    ///
+    /// # Errors
+    /// There is no log that could make it durable.
+    pub fn ask_sync(&mut self) -> Result<u64, CommandError> {
+        self.refuse_poisoned()?;
+        if !self.settings.appendonly {
+            return Err(CommandError::text(
+                "ERR the log is off (persist.appendonly no): nothing is durable before the next snapshot",
+            ));
+        }
+        self.sync_asked = self.seq;
+        Ok(self.seq)
+    }
+
+    /// Whether every effect up to `seq` is durable, by a log that is in force.
+    pub fn is_durable(&self, seq: u64) -> bool {
+        let log = self.log.as_ref().filter(|_| self.log_is_in_force());
+        log.is_some_and(|log| log.durable().seq >= seq)
+    }
+
+    /// Whether somebody waits for what isn't durable yet.
+    pub(super) fn sync_is_asked(&self) -> bool {
+        self.log
+            .as_ref()
+            .is_some_and(|log| log.durable().seq < self.sync_asked)
+    }
+}
