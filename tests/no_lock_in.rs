@@ -115,7 +115,7 @@ fn fill(client: &mut RawClient, mark: &str) {
 
 /// Random commands of all families, some of them in transactions.
 fn random(client: &mut RawClient, seed: u64) {
-    let families = [
+    let mut families = vec![
         Family::Strings,
         Family::Keys,
         Family::Lists,
@@ -128,6 +128,11 @@ fn random(client: &mut RawClient, seed: u64) {
         Family::HyperLogLogs,
         Family::Places,
     ];
+    // Times of fields need a host of 7.4 or later.
+    let info = client.words("COMMAND INFO HPEXPIREAT").unwrap();
+    if !info.into_items().remove(0).into_items().is_empty() {
+        families.push(Family::HashFields);
+    }
     words(client, &["SELECT 1"]);
     for family in families {
         let mut maker = Maker::new(family, seed);

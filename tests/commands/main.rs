@@ -115,3 +115,11 @@ fn hyperloglogs() {
 fn places() {
     differ(Family::Places);
 }
+
+/// Needs a host of 8.0 or later: older ones have nothing to compare with.
+#[test]
+fn hash_fields() {
+    if differential::host_knows("HSETEX").unwrap() {
+        differ(Family::HashFields);
+    }
+}

@@ -406,19 +406,31 @@ const CALLS: &[&str] = &[
     "GETSET a v",
     "HDEL a f",
     "HEXISTS a f",
+    "HEXPIRE a 1 FIELDS 1 f",
+    "HEXPIREAT a 1 FIELDS 1 f",
+    "HEXPIRETIME a FIELDS 1 f",
     "HGET a f",
     "HGETALL a",
+    "HGETDEL a FIELDS 1 f",
+    "HGETEX a FIELDS 1 f",
     "HINCRBY a f 1",
     "HINCRBYFLOAT a f 1",
     "HKEYS a",
     "HLEN a",
     "HMGET a f",
     "HMSET a f v",
+    "HPERSIST a FIELDS 1 f",
+    "HPEXPIRE a 1 FIELDS 1 f",
+    "HPEXPIREAT a 1 FIELDS 1 f",
+    "HPEXPIRETIME a FIELDS 1 f",
+    "HPTTL a FIELDS 1 f",
     "HRANDFIELD a",
     "HSCAN a 0",
     "HSET a f v",
+    "HSETEX a FIELDS 1 f v",
     "HSETNX a f v",
     "HSTRLEN a f",
+    "HTTL a FIELDS 1 f",
     "HVALS a",
     "INCR a",
     "INCRBY a 1",
@@ -595,6 +607,12 @@ fn rights(reply: Resp) -> Resp {
     Resp::Array(keys.collect())
 }
 
+/// Whether the host is too old for this command.
+fn is_unknown(client: &mut RawClient, name: &str) -> bool {
+    let info = client.words(&format!("COMMAND INFO {name}")).unwrap();
+    info.into_items().remove(0).into_items().is_empty()
+}
+
 #[test]
 fn the_host_knows_the_keys_of_every_durable_command() {
     let server = server();
@@ -612,6 +630,9 @@ fn the_host_knows_the_keys_of_every_durable_command() {
     }
     let mut wrong = Vec::new();
     for call in CALLS {
+        if is_unknown(&mut client, call.split(' ').next().unwrap_or_default()) {
+            continue;
+        }
         for question in ["COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS"] {
             let ask = |client: &mut RawClient, prefix: &str| {
                 client.words(&format!("{question} {prefix}{call}")).unwrap()
@@ -675,7 +696,7 @@ fn every_durable_command_is_described() {
             continue;
         }
         // The host has a command for each subcommand.
-        if ["OBJECT", "MEMORY", "XGROUP", "XINFO"].contains(&name.as_str()) {
+        if ["OBJECT", "MEMORY", "XGROUP", "XINFO"].contains(&name.as_str()) || host.is_empty() {
             continue;
         }
         // 1 arity, 3 to 5 first, last and step of keys.

@@ -12,6 +12,7 @@
 
 mod bar;
 mod check;
+mod diff;
 mod export;
 mod filter;
 mod folder;
@@ -19,6 +20,7 @@ mod info;
 mod json;
 mod lock;
 mod repair;
+mod reseal;
 mod target;
 mod text;
 mod value;
@@ -86,6 +88,8 @@ enum Command {
     #[command(visible_alias = "dump")]
     Export(export::Options),
     Repair(repair::Options),
+    Reseal(reseal::Options),
+    Diff(diff::Options),
 }
 
 /// A folder to read.
@@ -133,6 +137,8 @@ fn main() -> ExitCode {
         Command::Info(options) => info::run(&cli.names, options, &mut out),
         Command::Export(options) => export::run(&cli.names, options, &mut out),
         Command::Repair(options) => repair::run(&cli.names, options, &mut out),
+        Command::Reseal(options) => reseal::run(&cli.names, options, &mut out),
+        Command::Diff(options) => diff::run(&cli.names, options, &mut out),
     };
     let ended = ended.and_then(|code| out.flush().map(|()| code).map_err(Failure::from));
     match ended {

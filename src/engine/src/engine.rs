@@ -195,17 +195,26 @@ impl Engine {
             .last()
             .unwrap_or(0);
         for db in 0..dbs {
-            if self.space.db(db).is_none_or(|t| t.min_expiry() > now) {
+            let next_alarm = self.space.next_alarm(db);
+            let next = self.space.db(db).map_or(u64::MAX, Table::min_expiry);
+            if next.min(next_alarm) > now {
                 continue;
             }
             let mut due = Vec::new();
             self.space
                 .db_mut(db)
                 .take_due(now, EXPIRE_STEP, &mut |entry| due.push(entry));
-            found |= due.len() == EXPIRE_STEP;
+            let mut hashes: Vec<Box<[u8]>> = Vec::new();
+            if let Some(alarms) = self.space.alarms_mut(db) {
+                alarms.take_due(now, EXPIRE_STEP, &mut |key| hashes.push(key.into()));
+            }
+            found |= due.len() == EXPIRE_STEP || hashes.len() == EXPIRE_STEP;
             self.outside_commands(host, db, now, |ks| {
                 for entry in due {
                     ks.expired(entry);
+                }
+                for key in hashes {
+                    ks.expire_fields(&key, now);
                 }
             });
         }

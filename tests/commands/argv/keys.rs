@@ -162,7 +162,7 @@ impl Maker {
     }
 
     /// RESTORE with the name of a key in the place of what DUMP of it gives.
-    fn restore(&mut self, to: Vec<u8>, from: Vec<u8>) -> Argv {
+    pub(super) fn restore(&mut self, to: Vec<u8>, from: Vec<u8>) -> Argv {
         let mut argv = Self::command("RESTORE", [to]);
         argv.push(match self.below(4) {
             0 => self.pick(&["-1", "abc", ""]).into(),

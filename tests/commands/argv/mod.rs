@@ -1,6 +1,7 @@
 //! Random commands, with a taste for edge cases. Names come without a prefix.
 
 mod bitmaps;
+mod fields;
 mod geo;
 mod hashes;
 mod hyperloglogs;
@@ -31,6 +32,7 @@ pub enum Family {
     Sorting,
     HyperLogLogs,
     Places,
+    HashFields,
 }
 
 const INTEGERS: &[&str] = &[
@@ -155,6 +157,7 @@ impl Maker {
                 Family::Sorting => self.sorting(),
                 Family::HyperLogLogs => self.hyperloglog(),
                 Family::Places => self.geo(),
+                Family::HashFields => self.hash_fields(),
             },
         };
         if self.chance(3) {

@@ -19,6 +19,8 @@ pub static COMMANDS: &[&[Spec]] = &[
     key::dump::SPECS,
     sort::SPECS,
     hash::SPECS,
+    hash::expiry::SPECS,
+    hash::field::SPECS,
     set::SPECS,
     list::SPECS,
     list::blocking::SPECS,

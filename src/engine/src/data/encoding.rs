@@ -7,7 +7,7 @@
 
 use super::entry::{Entry, Payload};
 use super::value::{Kind, Limits};
-use super::{set, string};
+use super::{hash, set, string};
 use crate::base::number;
 
 /// Longest string, in bytes, that Redis puts into one allocation with its
@@ -40,6 +40,8 @@ pub fn of(entry: &Entry, limits: &Limits) -> &'static str {
                 "hashtable"
             }
         }
+        // A word of Redis 7.4.
+        Kind::Hash if packed && hash::expiry::any(payload) => "listpackex",
         Kind::Hash | Kind::Zset if packed => "listpack",
         Kind::Hash => "hashtable",
         Kind::Zset => "skiplist",

@@ -207,7 +207,12 @@ impl SmallEntry {
     pub fn splice_items(&mut self, at: usize, remove: usize, parts: &[&[u8]], delta: isize) {
         self.splice(at, remove, parts);
         let payload = self.payload_mut();
-        let n = packed::count(payload).saturating_add_signed(delta) as u16;
+        let mark = if packed::is_marked(payload) {
+            packed::MARK
+        } else {
+            0
+        };
+        let n = packed::count(payload).saturating_add_signed(delta) as u16 | mark;
         payload[..packed::COUNT_LEN].copy_from_slice(&n.to_le_bytes());
     }
 

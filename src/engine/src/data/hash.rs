@@ -1,5 +1,11 @@
 //! Hashes: packed in the key's allocation while small, fields and values in
 //! turn in the order they came, else a segmented table.
+//!
+//! A packed hash in which a field ends at some time has the mark (see
+//! [`packed`]): behind each value stands a further element, empty, or the time
+//! in ms (u64 le) at which the field ends. In a table the time is the item's.
+
+pub mod expiry;
 
 use super::entry::{Entry, Payload, SmallEntry};
 use super::packed::{self, Varint};
@@ -11,6 +17,46 @@ use crate::base::random::Random;
 
 /// Elements of an item: the field and its value.
 const PER: usize = 2;
+/// Elements of an item of a marked hash: also when it ends.
+const MARKED_PER: usize = 3;
+
+fn per(bytes: &[u8]) -> usize {
+    if packed::is_marked(bytes) {
+        MARKED_PER
+    } else {
+        PER
+    }
+}
+
+/// Fields, values and when they end, of a packed hash.
+fn items(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8], Option<u64>)> {
+    let marked = packed::is_marked(bytes);
+    let mut walk = packed::elements(bytes);
+    std::iter::from_fn(move || {
+        let (field, value) = (walk.next()?, walk.next()?);
+        let ends = if marked {
+            expiry::read(walk.next()?)
+        } else {
+            None
+        };
+        Some((field, value, ends))
+    })
+}
+
+/// Whether `payload` is a well-formed packed hash.
+pub fn is_well_formed(payload: &[u8]) -> bool {
+    let per = per(payload);
+    let count = packed::count(payload);
+    let mut walk = packed::elements(payload);
+    for n in 0..count * per {
+        match walk.next() {
+            Some(time) if n % per == PER && !expiry::is_well_formed(time) => return false,
+            Some(_) => {}
+            None => return false,
+        }
+    }
+    count > 0 && walk.position() == payload.len()
+}
 
 fn bounds(limits: &Limits) -> Bounds {
     Bounds::new(
@@ -22,12 +68,7 @@ fn bounds(limits: &Limits) -> Bounds {
 /// Visits fields and values.
 pub fn for_each(payload: Payload<'_>, visit: &mut dyn FnMut(&[u8], &[u8])) {
     match payload {
-        Payload::Small(bytes) => {
-            let mut walk = packed::elements(bytes);
-            while let (Some(field), Some(value)) = (walk.next(), walk.next()) {
-                visit(field, value);
-            }
-        }
+        Payload::Small(bytes) => items(bytes).for_each(|(field, value, _)| visit(field, value)),
         Payload::Large(Value::Hash(table)) => {
             table.iter().for_each(|f| visit(Item::key(f), f.payload()))
         }
@@ -49,7 +90,7 @@ pub fn len(payload: Payload<'_>) -> usize {
 pub fn get<'a>(payload: Payload<'a>, field: &[u8]) -> Option<&'a [u8]> {
     match payload {
         Payload::Small(bytes) => {
-            let at = small::find(bytes, PER, field)?.end;
+            let at = small::find(bytes, per(bytes), field)?.end;
             packed::read_element(bytes.get(at..)?).map(|(value, _)| value)
         }
         Payload::Large(Value::Hash(table)) => {
@@ -67,14 +108,19 @@ pub fn create(key: &[u8], pairs: &[&[u8]], limits: &Limits, seed: HashKey) -> (E
     (entry, done / PER + added)
 }
 
-/// Sets fields to values, given in turn, and answers how many are new. A
-/// value as long as the one before needs no allocation.
+/// Sets fields to values, given in turn, and answers how many are new. None
+/// of them ends any more. A value as long as the one before needs no
+/// allocation.
 pub fn set(entry: &mut Entry, pairs: &[&[u8]], limits: &Limits, seed: HashKey) -> usize {
     let (mut added, mut done) = (0, 0);
     if let Entry::Small(small) = entry {
-        (added, done) = small::add(small, PER, pairs, bounds(limits), |small, field, pair| {
-            replace(small, field.end, pair[1]);
-        });
+        (added, done) = if packed::is_marked(small.payload()) {
+            expiry::add(small, pairs, bounds(limits))
+        } else {
+            small::add(small, PER, pairs, bounds(limits), |small, field, pair| {
+                replace(small, field.end, pair[1]);
+            })
+        };
         if done == pairs.len() {
             return added;
         }
@@ -93,9 +139,12 @@ pub fn set(entry: &mut Entry, pairs: &[&[u8]], limits: &Limits, seed: HashKey) -
             Some(item) => {
                 let old = item.payload().len();
                 item.splice(0, old, &[value]);
+                if item.expiry().is_some() {
+                    table.set_expiry(hash, field, None);
+                }
             }
             None => {
-                table.insert(hash, item(field, value));
+                table.insert(hash, item(field, value, None));
                 added += 1;
             }
         }
@@ -104,8 +153,8 @@ pub fn set(entry: &mut Entry, pairs: &[&[u8]], limits: &Limits, seed: HashKey) -
 }
 
 /// A field of a large hash.
-fn item(field: &[u8], value: &[u8]) -> SmallEntry {
-    SmallEntry::new(Kind::String, field, None, &[value])
+pub fn item(field: &[u8], value: &[u8], ends: Option<u64>) -> SmallEntry {
+    SmallEntry::new(Kind::String, field, ends, &[value])
 }
 
 /// Replaces the packed value at `at`.
@@ -118,8 +167,8 @@ fn replace(small: &mut SmallEntry, at: usize, value: &[u8]) {
 
 fn promote(entry: &mut Entry, seed: HashKey) {
     let mut table = Table::new(seed);
-    for_each(entry.payload(), &mut |field, value| {
-        table.insert(table.hash(field), item(field, value));
+    expiry::for_each(entry.payload(), &mut |field, value, ends| {
+        table.insert(table.hash(field), item(field, value, ends));
     });
     entry.promote(Value::Hash(table));
 }
@@ -127,13 +176,13 @@ fn promote(entry: &mut Entry, seed: HashKey) {
 /// Removes `field`; `false` when it isn't there.
 pub fn remove(entry: &mut Entry, field: &[u8]) -> bool {
     match entry {
-        Entry::Small(small) => match small::find(small.payload(), PER, field) {
-            Some(range) => {
-                small::remove(small, PER, range);
-                true
-            }
-            None => false,
-        },
+        Entry::Small(small) => {
+            let per = per(small.payload());
+            let found = small::find(small.payload(), per, field);
+            found
+                .map(|range| small::remove(small, per, range))
+                .is_some()
+        }
         Entry::Large(object) => match &mut object.value {
             Value::Hash(table) => table.remove(table.hash(field), field).is_some(),
             _ => false,
@@ -147,7 +196,7 @@ pub fn random<'a>(payload: Payload<'a>, rng: &mut dyn Random) -> Option<(&'a [u8
         Payload::Small(bytes) => {
             let nth = rng.below(packed::count(bytes) as u64) as usize;
             let mut walk = packed::elements(bytes);
-            Some((walk.nth(nth * PER)?, walk.next()?))
+            Some((walk.nth(nth * per(bytes))?, walk.next()?))
         }
         Payload::Large(Value::Hash(table)) => {
             let field = table.random(rng)?;
@@ -167,11 +216,15 @@ pub fn choose(
 ) {
     match payload {
         Payload::Small(bytes) => {
-            let mut walk = packed::elements(bytes);
-            let pairs = std::iter::from_fn(|| Some((walk.next()?, walk.next()?)));
-            small::choose(pairs, packed::count(bytes), count, rng, &mut |(f, v)| {
-                visit(f, v);
-            });
+            small::choose(
+                items(bytes),
+                packed::count(bytes),
+                count,
+                rng,
+                &mut |(f, v, _)| {
+                    visit(f, v);
+                },
+            );
         }
         Payload::Large(Value::Hash(table)) => {
             small::choose_in_table(table, count, rng, &mut |f| visit(f.key(), f.payload()));

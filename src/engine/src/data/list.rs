@@ -173,7 +173,7 @@ impl<'a> Iterator for Backwards<'a> {
 #[inline]
 fn fits(count: usize, bytes: usize, limits: &Limits) -> bool {
     bytes <= limits.list_max_listpack_bytes
-        && count <= limits.list_max_listpack_entries.min(usize::from(u16::MAX))
+        && count <= limits.list_max_listpack_entries.min(packed::MAX_COUNT)
 }
 
 /// Bytes that `elements` take when packed.

@@ -2,7 +2,8 @@
 //!
 //! An *element* is a varint length (LEB128) followed by that many bytes.
 //! A packed collection is a `u16` count (little endian) followed by that many
-//! items; what an item is (one element, a field and a value, a score and a
+//! items. The count's highest bit is a mark, which says that items have a
+//! further element; only hashes use it. What an item is (one element, a field and a value, a score and a
 //! member) is the business of the type that owns the bytes.
 //!
 //! The same bytes lie in memory and in snapshots, so every reader here is
@@ -12,6 +13,12 @@ use std::ops::Range;
 
 /// Bytes taken by the item count at the head of a packed collection.
 pub const COUNT_LEN: usize = 2;
+
+/// Most items of a packed collection.
+pub const MAX_COUNT: usize = 0x7fff;
+
+/// The mark, in the count.
+pub const MARK: u16 = 0x8000;
 
 /// Longest varint of a `u64`, in bytes.
 pub const MAX_VARINT: usize = 10;
@@ -101,9 +108,15 @@ pub fn read_element(bytes: &[u8]) -> Option<(&[u8], usize)> {
 #[inline]
 pub fn count(payload: &[u8]) -> usize {
     match payload {
-        [a, b, ..] => usize::from(u16::from_le_bytes([*a, *b])),
+        [a, b, ..] => usize::from(u16::from_le_bytes([*a, *b]) & !MARK),
         _ => 0,
     }
+}
+
+/// Whether a packed collection has the mark.
+#[inline]
+pub fn is_marked(payload: &[u8]) -> bool {
+    matches!(payload, [_, high, ..] if high & 0x80 != 0)
 }
 
 /// Walks the elements of a packed collection, each with its range in the payload.

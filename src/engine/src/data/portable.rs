@@ -4,7 +4,7 @@
 //! | | |
 //! |---|---|
 //! | u8 | kind |
-//! | u8 | flags: 0 |
+//! | u8 | flags; 1: behind each value of a hash stands when the field ends (see [`hash`]) |
 //! | varint | how many items; bytes of a string |
 //! | | items, as in packed values |
 //! | u16 le | version of this layout, 1 |
@@ -51,9 +51,14 @@ pub fn encode(entry: &Entry) -> Vec<u8> {
         }
         Kind::Hash => {
             push_varint(&mut out, hash::len(payload) as u64);
-            hash::for_each(payload, &mut |field, value| {
+            let ending = hash::expiry::any(payload);
+            out[1] = u8::from(ending);
+            hash::expiry::for_each(payload, &mut |field, value, ends| {
                 push_element(&mut out, field);
                 push_element(&mut out, value);
+                if ending {
+                    hash::expiry::push(&mut out, ends);
+                }
             });
         }
         Kind::Zset => {
@@ -93,10 +98,14 @@ pub fn decode(bytes: &[u8], key: &[u8], limits: &Limits, seed: HashKey) -> Resul
 }
 
 fn value(body: &[u8], key: &[u8], limits: &Limits, seed: HashKey) -> Option<Entry> {
-    let [kind, 0, rest @ ..] = body else {
+    let [kind, flags @ 0..=1, rest @ ..] = body else {
         return None;
     };
     let kind = Kind::from_u8(*kind)?;
+    let ending = *flags == 1;
+    if ending && kind != Kind::Hash {
+        return None;
+    }
     let (total, n) = packed::read_varint(rest)?;
     let mut items = &rest[n..];
     let total = usize::try_from(total).ok()?;
@@ -133,8 +142,20 @@ fn value(body: &[u8], key: &[u8], limits: &Limits, seed: HashKey) -> Option<Entr
             }
         }
         Kind::Hash => {
-            let pairs: Vec<&[u8]> = (0..2 * total).map(|_| element()).collect::<Option<_>>()?;
-            let (entry, added) = hash::create(key, &pairs, limits, seed);
+            let (mut pairs, mut times) = (Vec::new(), Vec::new());
+            for _ in 0..total {
+                let field = element()?;
+                pairs.extend([field, element()?]);
+                if ending {
+                    let time = element()?;
+                    hash::expiry::is_well_formed(time).then_some(())?;
+                    times.extend(hash::expiry::read(time).map(|at| (field, at)));
+                }
+            }
+            let (mut entry, added) = hash::create(key, &pairs, limits, seed);
+            for (field, at) in times {
+                hash::expiry::set(&mut entry, field, Some(at));
+            }
             (added == total).then_some(entry)?
         }
         _ => {
@@ -169,6 +190,8 @@ mod tests {
     fn examples(n: usize, limits: &Limits, seed: HashKey) -> Vec<Entry> {
         let words: Vec<Vec<u8>> = (0..2 * n).map(|i| format!("{i}").into()).collect();
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let mut ending = hash::create(b"k", &words, limits, seed).0;
+        hash::expiry::set(&mut ending, b"0", Some(77));
         let scored = || (0..n).map(|i| (i as f64 / 4.0, words[i]));
         vec![
             string::entry(b"k", &words.concat(), None, limits.string_max_small),
@@ -176,6 +199,7 @@ mod tests {
             set::of(b"k", &words, limits, seed),
             hash::create(b"k", &words, limits, seed).0,
             zset::build(b"k", limits, seed, scored).unwrap(),
+            ending,
         ]
     }
 
@@ -211,6 +235,8 @@ mod tests {
             b"\x00",
             b"\x09\x00\x00",
             b"\x00\x01\x01a",
+            b"\x00\x02\x01a",
+            b"\x04\x01\x01\x01a\x01b\x01c",
             b"\x00\x00\x02a",
             b"\x01\x00\x00",
             b"\x01\x00\x01\x05a",

@@ -6,6 +6,7 @@ use super::small::{self, Bounds};
 use super::table::Table;
 use super::value::{Kind, Limits, Value};
 use crate::base::hash::HashKey;
+use crate::base::number;
 use crate::base::random::Random;
 
 /// Members up to this length are copied to the stack while they are removed.
@@ -35,6 +36,25 @@ pub fn for_each(payload: Payload<'_>, visit: &mut dyn FnMut(&[u8])) {
         Payload::Small(bytes) => packed::elements(bytes).for_each(visit),
         Payload::Large(Value::Set(table)) => table.iter().for_each(|m| visit(m)),
         Payload::Large(_) => {}
+    }
+}
+
+/// Puts members that are integers, and no more than an intset of Redis holds,
+/// in the order of their numbers, which is an intset's; others stay as they are.
+pub fn sort_integers(members: &mut [&[u8]], limits: &Limits) {
+    if members.len() > limits.set_max_intset_entries {
+        return;
+    }
+    let numbers: Option<Vec<i64>> = members.iter().map(|m| number::parse_i64(m)).collect();
+    if let Some(numbers) = numbers
+        && !numbers.is_sorted()
+    {
+        let mut pairs: Vec<(i64, &[u8])> =
+            numbers.into_iter().zip(members.iter().copied()).collect();
+        pairs.sort_unstable();
+        for (place, (_, member)) in members.iter_mut().zip(pairs) {
+            *place = member;
+        }
     }
 }
 

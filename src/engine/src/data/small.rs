@@ -25,7 +25,7 @@ impl Bounds {
     /// At most `entries` items, of elements of at most `bytes`.
     pub fn new(entries: usize, bytes: usize) -> Self {
         Bounds {
-            entries: entries.min(usize::from(u16::MAX)),
+            entries: entries.min(packed::MAX_COUNT),
             bytes,
         }
     }

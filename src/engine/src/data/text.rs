@@ -22,8 +22,9 @@ pub fn describe(payload: Payload<'_>, kind: Kind) -> String {
             parts.sort();
         }
         Kind::Hash => {
-            hash::for_each(payload, &mut |f, v| {
-                parts.push(format!("{}:{}", f.escape_ascii(), v.escape_ascii()))
+            hash::expiry::for_each(payload, &mut |f, v, ends| {
+                let ends = ends.map_or(String::new(), |at| format!("@{at}"));
+                parts.push(format!("{}:{}{ends}", f.escape_ascii(), v.escape_ascii()))
             });
             parts.sort();
         }

@@ -2,6 +2,7 @@
 
 use super::chunks::ChunkList;
 use super::entry::SmallEntry;
+use super::hash;
 use super::packed;
 use super::stream::Stream;
 use super::table::Table;
@@ -58,10 +59,11 @@ impl Kind {
     pub fn is_packed_payload(self, payload: &[u8]) -> bool {
         match self {
             Kind::String => true,
+            Kind::Hash => hash::is_well_formed(payload),
+            _ if packed::is_marked(payload) => false,
             Kind::List | Kind::Set => {
                 packed::count(payload) > 0 && packed::is_well_formed(payload, 1)
             }
-            Kind::Hash => packed::count(payload) > 0 && packed::is_well_formed(payload, 2),
             Kind::Zset => zset::is_well_formed(payload),
             // None is small.
             Kind::Stream => false,

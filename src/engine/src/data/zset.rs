@@ -348,7 +348,7 @@ pub fn for_each(payload: Payload<'_>, visit: &mut dyn FnMut(f64, &[u8])) {
 
 /// Whether a set of `len` members, the longest of `longest` bytes, is packed.
 fn fits(limits: &Limits, len: usize, longest: usize) -> bool {
-    len <= limits.zset_max_listpack_entries.min(usize::from(u16::MAX))
+    len <= limits.zset_max_listpack_entries.min(packed::MAX_COUNT)
         && longest <= limits.zset_max_listpack_value
 }
 

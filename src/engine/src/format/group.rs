@@ -243,6 +243,11 @@ impl UnverifiedGroup {
         parsed().ok_or_else(|| error("a group line with values this version knows"))
     }
 
+    /// When it says that it was sealed, unix ms.
+    pub fn time_ms(&self) -> u64 {
+        self.header.time_ms
+    }
+
     /// Payload length in bytes.
     pub fn payload_len(&self) -> u64 {
         self.payload_len

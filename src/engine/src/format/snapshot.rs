@@ -14,7 +14,7 @@
 //! | 0 | 8 | magic `RPERSIST` |
 //! | 8 | u32 | format version, 1 |
 //! | 12 | u32 | length of this header, 96 |
-//! | 16 | u64 | feature bits; an unknown one is refused. Bit 0: blocks carry no checksum |
+//! | 16 | u64 | feature bits; an unknown one is refused. Bit 0: blocks carry no checksum. Bit 1: fields of hashes may end |
 //! | 24 | u64 | when it was begun, unix ms |
 //! | 32 | u64 | sequence number of the last effect it covers |
 //! | 40 | 16 | history id |
@@ -46,7 +46,7 @@
 //! fragment of a large value:
 //!
 //! ```text
-//! kind u8 · flags u8 (1: expiry) · expiry u64 · key element ·
+//! kind u8 · flags u8 (1: expiry, 2: fields of a hash may end) · expiry u64 · key element ·
 //! total varint · start varint · count varint · items
 //! ```
 //!
@@ -88,6 +88,7 @@ const BLOCK_MAGIC: &[u8; 4] = b"PBLK";
 const TRAILER_MAGIC: &[u8; 8] = b"RPERSEND";
 const VERSION: u32 = 1;
 const UNCHECKED: u64 = 1;
+const ENDING_FIELDS: u64 = 2;
 
 const RECORDS: u8 = 1;
 const INDEX: u8 = 2;
@@ -109,6 +110,8 @@ pub struct SnapshotHeader {
     pub seed: [u8; 16],
     /// Whether blocks carry checksums.
     pub checksums: bool,
+    /// Whether there may be hashes of which fields end.
+    pub ending_fields: bool,
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -139,7 +142,9 @@ impl SnapshotHeader {
         out[..8].copy_from_slice(MAGIC);
         out[8..12].copy_from_slice(&VERSION.to_le_bytes());
         out[12..16].copy_from_slice(&(HEADER_LEN as u32).to_le_bytes());
-        out[16..24].copy_from_slice(&(if self.checksums { 0 } else { UNCHECKED }).to_le_bytes());
+        let unchecked = if self.checksums { 0 } else { UNCHECKED };
+        let ending = if self.ending_fields { ENDING_FIELDS } else { 0 };
+        out[16..24].copy_from_slice(&(unchecked | ending).to_le_bytes());
         out[24..32].copy_from_slice(&self.created_ms.to_le_bytes());
         out[32..40].copy_from_slice(&self.seq.to_le_bytes());
         out[40..56].copy_from_slice(self.history.bits());
@@ -184,7 +189,7 @@ impl SnapshotHeader {
         let Some(history) = HistoryId::new(sixteen_at(head, 40)) else {
             return Err(FormatError::new(40, "a history id", "zeros".to_string()));
         };
-        if features & !UNCHECKED != 0 || u32_at(head, 12) != HEADER_LEN as u32 {
+        if features & !(UNCHECKED | ENDING_FIELDS) != 0 || u32_at(head, 12) != HEADER_LEN as u32 {
             let found = format!("feature bits {features:#x}; use a newer module version");
             return Err(FormatError::new(
                 16,
@@ -198,6 +203,7 @@ impl SnapshotHeader {
             history,
             seed: sixteen_at(head, 56),
             checksums: features & UNCHECKED == 0,
+            ending_fields: features & ENDING_FIELDS != 0,
         })
     }
 }
@@ -207,6 +213,8 @@ impl SnapshotHeader {
 pub struct Fragment<'a> {
     /// The kind of value.
     pub kind: Kind,
+    /// Whether each field of a hash is followed by when it ends.
+    pub ending: bool,
     /// When the key ends, unix ms.
     pub expiry: Option<u64>,
     /// The key.
@@ -326,7 +334,8 @@ impl<W: Write> SnapshotWriter<W> {
     pub fn fragment(&mut self, part: &Fragment<'_>, position: u64) -> io::Result<()> {
         self.scratch.clear();
         let body = &mut self.scratch;
-        body.extend_from_slice(&[FRAGMENT, part.kind as u8, u8::from(part.expiry.is_some())]);
+        let flags = u8::from(part.expiry.is_some()) | u8::from(part.ending) << 1;
+        body.extend_from_slice(&[FRAGMENT, part.kind as u8, flags]);
         if let Some(at) = part.expiry {
             body.extend_from_slice(&at.to_le_bytes());
         }
@@ -709,13 +718,16 @@ pub fn records(
 
 fn fragment(bytes: &[u8]) -> Option<Fragment<'_>> {
     let kind = Kind::from_u8(*bytes.first()?)?;
-    let (expiry, rest) = match *bytes.get(1)? {
-        0 => (None, &bytes[2..]),
-        1 => {
-            let (raw, rest) = bytes[2..].split_first_chunk::<8>()?;
-            (Some(u64::from_le_bytes(*raw)), rest)
-        }
-        _ => return None,
+    let flags = *bytes.get(1)?;
+    let ending = flags & 2 != 0;
+    if flags > 3 || (ending && kind != Kind::Hash) {
+        return None;
+    }
+    let (expiry, rest) = if flags & 1 == 0 {
+        (None, &bytes[2..])
+    } else {
+        let (raw, rest) = bytes[2..].split_first_chunk::<8>()?;
+        (Some(u64::from_le_bytes(*raw)), rest)
     };
     let (key, n) = packed::read_element(rest)?;
     let mut rest = &rest[n..];
@@ -732,6 +744,7 @@ fn fragment(bytes: &[u8]) -> Option<Fragment<'_>> {
     }
     Some(Fragment {
         kind,
+        ending,
         expiry,
         key,
         total,

@@ -2,13 +2,17 @@
 //! that leave their traces (effects for the log, events for watchers).
 
 use super::Keyspace;
+use super::alarms::alarm_of;
 use crate::base::clock::Clock;
 use crate::base::random::Random;
 use crate::data::entry::Entry;
+use crate::data::hash::expiry;
 use crate::data::string;
 use crate::data::table::Table;
 use crate::data::value::{Kind, Limits};
 
+/// Fields that one logged HDEL names at most.
+const FIELDS_PER_EFFECT: usize = 64;
 /// Entries with more parts than this are freed off the event loop.
 const HEAVY: usize = 64;
 
@@ -129,6 +133,74 @@ impl Keys<'_> {
         {
             self.reap_due(hash, key);
         }
+        // And most have no hash of which fields end.
+        if self.space.next_alarm(self.db) != u64::MAX {
+            self.reap_fields(key);
+        }
+    }
+
+    /// Removes the fields of the hash `key` whose time has come.
+    #[inline(never)]
+    fn reap_fields(&mut self, key: &[u8]) {
+        let now = self.now();
+        if self.space.next_alarm(self.db) > now {
+            return;
+        }
+        let alarm = self.space.alarms(self.db).and_then(|a| a.of(key));
+        if alarm.is_some_and(|at| at <= now) {
+            self.disarm(key);
+            self.expire_fields(key, now);
+        }
+    }
+
+    /// Removes the fields of the hash `key` that end at or before `now`, with
+    /// an HDEL in the log, and the key if it is empty then. There is no alarm
+    /// for it; a new one is set if other fields end.
+    pub fn expire_fields(&mut self, key: &[u8], now: u64) {
+        let hash = self.space.hash(key);
+        let db = self.db;
+        let Some(entry) = self.space.db_mut(db).get_mut(hash, key) else {
+            return;
+        };
+        if entry.kind() != Kind::Hash {
+            return;
+        }
+        let mut gone: Vec<Box<[u8]>> = Vec::new();
+        expiry::take_due(entry, now, &mut |field| gone.push(field.into()));
+        let empty = crate::data::hash::len(entry.payload()) == 0;
+        let next = alarm_of(entry);
+        if let Some(at) = next {
+            self.space.arm(db, key, at);
+        }
+        if gone.is_empty() {
+            return;
+        }
+        for some in gone.chunks(FIELDS_PER_EFFECT) {
+            let words: Vec<&[u8]> = std::iter::once(key)
+                .chain(some.iter().map(|field| &**field))
+                .collect();
+            self.effect(b"HDEL", &words);
+        }
+        self.changed(EventClass::Hash, "hexpired", key);
+        if empty && let Some(entry) = self.table().remove(hash, key) {
+            self.discard(entry);
+            self.changed(EventClass::Generic, "del", key);
+        }
+    }
+
+    /// Sees to it that the fields of the hash `key` are looked at no later
+    /// than at `at` (unix ms).
+    pub fn arm(&mut self, key: &[u8], at: u64) {
+        self.space.arm(self.db, key, at);
+    }
+
+    /// Forgets when to look at the fields of `key`, which is no such hash any
+    /// more.
+    #[inline]
+    fn disarm(&mut self, key: &[u8]) {
+        if let Some(alarms) = self.space.alarms_mut(self.db) {
+            alarms.disarm(key);
+        }
     }
 
     #[inline(never)]
@@ -147,6 +219,7 @@ impl Keys<'_> {
 
     /// Tells that `entry` ended and frees it.
     pub fn expired(&mut self, entry: Entry) {
+        self.disarm(entry.key());
         self.effect(b"DEL", &[entry.key()]);
         self.out
             .event(self.db, EventClass::Expired, "expired", entry.key());
@@ -208,6 +281,8 @@ impl Keys<'_> {
             self.out.ready(self.db, entry.key());
         }
         let hash = self.table().hash(entry.key());
+        self.disarm(entry.key());
+        self.space.arm_entry(self.db, &entry);
         if let Some(old) = self.table().insert(hash, entry) {
             self.left(&old);
             self.discard(old);
@@ -231,6 +306,7 @@ impl Keys<'_> {
         }
         if let Some(old) = table.insert(hash, string::entry(key, value, expiry, max_small)) {
             self.left(&old);
+            self.disarm(key);
             self.discard(old);
         }
     }
@@ -239,6 +315,7 @@ impl Keys<'_> {
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
         let hash = self.space.hash(key);
         self.reap(hash, key);
+        self.disarm(key);
         let entry = self.table().remove(hash, key)?;
         self.left(&entry);
         Some(entry)

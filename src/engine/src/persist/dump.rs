@@ -54,6 +54,7 @@ pub fn snapshot(
         history: subject.history,
         seed: subject.seed.0,
         checksums: subject.checksums,
+        ending_fields: space.has_ending_fields(),
     };
     let mut w = SnapshotWriter::begin(out, &header, subject.compress)?;
     let mut done = 0;
@@ -84,6 +85,7 @@ pub fn snapshot(
 struct Fragments<'a, W> {
     w: &'a mut SnapshotWriter<W>,
     kind: Kind,
+    ending: bool,
     expiry: Option<u64>,
     key: &'a [u8],
     position: u64,
@@ -101,6 +103,7 @@ impl<W: Write> Fragments<'_, W> {
         }
         let part = Fragment {
             kind: self.kind,
+            ending: self.ending,
             expiry: self.expiry,
             key: self.key,
             total: self.total,
@@ -141,9 +144,11 @@ fn large<W: Write>(
             crate::data::entry::SmallEntry::new(value.kind(), entry.key(), entry.expiry(), &[]);
         return w.small(small.as_bytes());
     }
+    let ending = hash::expiry::any(Payload::Large(value));
     let mut fragments = Fragments {
         w,
         kind: value.kind(),
+        ending,
         expiry: entry.expiry(),
         key: entry.key(),
         position,
@@ -166,10 +171,13 @@ fn large<W: Write>(
         Value::Set(_) => set::for_each(payload, &mut |m| {
             fragments.add(1, |out| push_element(out, m))
         }),
-        Value::Hash(_) => hash::for_each(payload, &mut |field, value| {
+        Value::Hash(_) => hash::expiry::for_each(payload, &mut |field, value, ends| {
             fragments.add(1, |out| {
                 push_element(out, field);
                 push_element(out, value);
+                if ending {
+                    hash::expiry::push(out, ends);
+                }
             });
         }),
         Value::Zset(_) => zset::for_each(payload, &mut |score, member| {

@@ -200,6 +200,20 @@ impl Loader<'_> {
         self.base::<Counter>(base, &mut self.empty(), progress)
     }
 
+    /// Reads a base by itself.
+    ///
+    /// # Errors
+    /// What is damaged.
+    pub(super) fn base_alone(
+        &self,
+        base: &BaseFile,
+        progress: Progress<'_>,
+    ) -> Result<Keyspace, LoadError> {
+        let mut r = self.empty();
+        self.base(base, &mut r, progress)?;
+        Ok(r.space)
+    }
+
     fn read<T: Target>(&self, progress: Progress<'_>) -> Result<Recovered<T>, LoadError> {
         let snapshot = self.snapshot_header()?;
         let mut repairs = self.leftovers()?;

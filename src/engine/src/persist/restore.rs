@@ -7,6 +7,7 @@ use super::reading::Reading;
 use crate::base::hash::{HashKey, Seed};
 use crate::data::chunks::ChunkList;
 use crate::data::entry::{Entry, SmallEntry};
+use crate::data::hash::{self, expiry};
 use crate::data::packed;
 use crate::data::stream::parts;
 use crate::data::table::Table;
@@ -56,6 +57,7 @@ impl Target for Keyspace {
         self.seed()
     }
     fn put(&mut self, db: u32, entry: Entry) -> Option<Entry> {
+        self.arm_entry(db, &entry);
         let table = self.db_mut(db);
         let hash = table.hash(entry.key());
         table.insert(hash, entry)
@@ -249,9 +251,15 @@ impl Growing {
                 Growing::Done(Value::Hash(table)) => {
                     let (field, n) = packed::read_element(rest)?;
                     let (value, m) = packed::read_element(&rest[n..])?;
-                    let hash = table.hash(field);
-                    table.insert(hash, SmallEntry::new(Kind::String, field, None, &[value]));
                     rest = &rest[n + m..];
+                    let mut ends = None;
+                    if part.ending {
+                        let (time, n) = packed::read_element(rest)?;
+                        expiry::is_well_formed(time).then_some(())?;
+                        ends = expiry::read(time);
+                        rest = &rest[n..];
+                    }
+                    table.insert(table.hash(field), hash::item(field, value, ends));
                 }
                 Growing::Stream(builder) => rest = &rest[builder.add(rest)?..],
                 Growing::Done(_) => return None,

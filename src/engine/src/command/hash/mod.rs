@@ -1,5 +1,7 @@
 //! Hashes.
 
+pub mod expiry;
+pub mod field;
 mod read;
 mod write;
 
@@ -366,5 +368,7 @@ pub static SPECS: &[Spec] = &[
     },
 ];
 
+#[cfg(test)]
+mod expiry_tests;
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,17 @@
 //! Commands that change hashes.
 
 use super::super::{CommandError, Cx, args};
+use super::field::keep;
 use crate::base::long_double::LongDouble;
 use crate::base::number;
+use crate::data::entry::Entry;
 use crate::data::hash;
+use crate::data::hash::expiry;
 use crate::data::value::Kind;
 use crate::keyspace::keys::EventClass;
 
 /// Sets the fields of `pairs` and answers how many are new. Logs nothing.
-fn store(cx: &mut Cx<'_>, key: &[u8], pairs: &[&[u8]]) -> Result<usize, CommandError> {
+pub(super) fn store(cx: &mut Cx<'_>, key: &[u8], pairs: &[&[u8]]) -> Result<usize, CommandError> {
     let (limits, seed) = (cx.ks.limits, cx.ks.space.seed());
     if let Some(entry) = cx.ks.write(key, Kind::Hash)? {
         return Ok(hash::set(entry, pairs, limits, seed));
@@ -72,6 +75,13 @@ pub(super) fn hdel(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> 
     Ok(())
 }
 
+/// When `field` ends, which counting doesn't change.
+fn ends(cx: &mut Cx<'_>, key: &[u8], field: &[u8]) -> Result<Option<u64>, CommandError> {
+    let payload = cx.ks.read(key, Kind::Hash)?.map(Entry::payload);
+    let payload = payload.filter(|payload| expiry::any(*payload));
+    Ok(payload.and_then(|payload| expiry::of(payload, field)?))
+}
+
 pub(super) fn hincrby(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
     let (key, field) = (args[1], args[2]);
     let by = args::int(args[3])?;
@@ -84,9 +94,13 @@ pub(super) fn hincrby(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandErro
         },
     };
     let new = old.checked_add(by).ok_or(CommandError::Overflow)?;
+    let ends = ends(cx, key, field)?;
     let mut digits = [0; 24];
     store(cx, key, &[field, number::format_i64(new, &mut digits)])?;
     cx.log_verbatim(args);
+    if let Some(entry) = cx.ks.write(key, Kind::Hash)?.filter(|_| ends.is_some()) {
+        expiry::set(entry, field, ends);
+    }
     cx.ks.changed(EventClass::Hash, "hincrby", key);
     cx.reply.int(new);
     Ok(())
@@ -112,11 +126,15 @@ pub(super) fn hincrbyfloat(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), Comman
             "ERR increment would produce NaN or Infinity",
         ));
     }
+    let ends = ends(cx, key, field)?;
     let mut text = Vec::new();
     new.format(&mut text);
     store(cx, key, &[field, &text])?;
     // The sum itself, so that replay depends on nobody's arithmetic.
     cx.ks.effect(b"HSET", &[key, field, &text]);
+    if let Some(at) = ends {
+        keep(cx, key, field, at)?;
+    }
     cx.ks.changed(EventClass::Hash, "hincrbyfloat", key);
     cx.reply.bulk(&text);
     Ok(())

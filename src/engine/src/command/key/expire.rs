@@ -225,11 +225,13 @@ impl Unit {
             .find_map(|(name, unit)| args::is(word, name).then_some(unit))
     }
 
-    fn is_seconds(self) -> bool {
+    /// Whether it counts seconds.
+    pub fn is_seconds(self) -> bool {
         matches!(self, Unit::Ex | Unit::ExAt)
     }
 
-    fn is_absolute(self) -> bool {
+    /// Whether it counts from 1970.
+    pub fn is_absolute(self) -> bool {
         matches!(self, Unit::ExAt | Unit::PxAt)
     }
 

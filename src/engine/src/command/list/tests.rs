@@ -438,17 +438,17 @@ fn a_list_becomes_large_past_the_limit() {
 }
 
 #[test]
-fn a_packed_list_never_counts_past_16_bits() {
+fn a_packed_list_never_counts_past_15_bits() {
     let mut bench = Bench::default();
     bench.limits.list_max_listpack_bytes = usize::MAX;
     let mut words: Vec<&[u8]> = vec![b"RPUSH", b"l"];
-    words.resize(2 + 65_535, b"");
+    words.resize(2 + 32_767, b"");
     bench.argv(&words);
     assert_eq!(is_small(&bench, b"l"), Some(true));
-    assert_eq!(bench.run("LPUSH l a"), "65536");
+    assert_eq!(bench.run("LPUSH l a"), "32768");
     assert_eq!(is_small(&bench, b"l"), Some(false));
     assert_eq!(bench.run("LINDEX l 0"), "\"a\"");
-    assert_eq!(bench.run("LLEN l"), "65536");
+    assert_eq!(bench.run("LLEN l"), "32768");
 }
 
 #[test]

@@ -101,7 +101,8 @@ fn intersect<'a>(sets: &[Option<Payload<'a>>], mut visit: impl FnMut(&'a [u8]) -
 fn show(cx: &mut Cx<'_>, op: Op, keys: &[&[u8]]) -> Result<(), CommandError> {
     check(cx, keys)?;
     let sets = sets(cx.ks.space, cx.ks.db, keys);
-    let result = combine(op, &sets, cx.ks.space.seed());
+    let mut result = combine(op, &sets, cx.ks.space.seed());
+    set::sort_integers(&mut result, cx.ks.limits);
     cx.reply.set(result.len());
     for member in result {
         cx.reply.bulk(member);

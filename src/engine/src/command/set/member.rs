@@ -99,12 +99,20 @@ pub(super) fn scard(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError>
 }
 
 pub(super) fn smembers(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
+    let limits = cx.ks.limits;
     let Some(entry) = cx.ks.read(args[1], Kind::Set)? else {
         cx.reply.set(0);
         return Ok(());
     };
-    cx.reply.set(set::len(entry.payload()));
-    set::for_each(entry.payload(), &mut |member| cx.reply.bulk(member));
+    let len = set::len(entry.payload());
+    cx.reply.set(len);
+    if len > limits.set_max_intset_entries {
+        set::for_each(entry.payload(), &mut |member| cx.reply.bulk(member));
+        return Ok(());
+    }
+    let mut members: Vec<&[u8]> = set::members(entry.payload()).collect();
+    set::sort_integers(&mut members, limits);
+    members.iter().for_each(|member| cx.reply.bulk(member));
     Ok(())
 }
 

@@ -70,6 +70,8 @@ pub static SPECS: &[Spec] = &[
             ("SMEMBERS s", "~[]"),
             ("SADD s a", "1"),
             ("SMEMBERS s", "~[\"a\"]"),
+            ("SADD n 10 9 -1", "3"),
+            ("SMEMBERS n", "~[\"-1\" \"9\" \"10\"]"),
         ],
         run: member::smembers,
     },

@@ -290,8 +290,28 @@ fn zrangestore(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let result = peek(space, *db, from).and_then(|entry| {
         let view = View::of(entry);
         let ranks = query.ranks(view);
+        let members = || view.iter_from(ranks.start).take(ranks.len());
+        // In which order Redis adds the member at this rank.
+        let turn = |rank: usize| match query.reverse {
+            true => ranks.len() - 1 - rank,
+            false => rank,
+        };
+        // It adds to a packed set until one doesn't fit, and such a set
+        // doesn't know -0 from 0; by rank it sees in time that they are many.
+        let many = limits.zset_max_listpack_entries;
+        let packed_turns = match query.by {
+            By::Rank(..) if ranks.len() > many => 0,
+            _ => members()
+                .enumerate()
+                .filter(|(_, (_, member))| member.len() > limits.zset_max_listpack_value)
+                .map(|(rank, _)| turn(rank))
+                .fold(many, usize::min),
+        };
         zset::build(to, limits, space.seed(), || {
-            view.iter_from(ranks.start).take(ranks.len())
+            members().enumerate().map(|(rank, (score, member))| {
+                let was_packed = turn(rank) < packed_turns;
+                (if was_packed { score + 0.0 } else { score }, member)
+            })
         })
     });
     store(cx, argv, to, result, "zrangestore");

@@ -381,6 +381,25 @@ fn only_large_sets_know_minus_zero() {
     }
 }
 
+/// As Redis does, which adds one by one to a packed set until it is too large.
+#[test]
+fn a_stored_range_forgets_minus_zeros_that_were_packed() {
+    let long = "m".repeat(70);
+    for (range, a, z) in [
+        ("0 -1", "0", "-0"),
+        ("0 -1 REV", "-0", "0"),
+        ("-1 1 BYSCORE", "0", "-0"),
+        ("1 -1 BYSCORE REV", "-0", "0"),
+        ("- + BYLEX", "0", "-0"),
+    ] {
+        let mut bench = bench(128);
+        assert_eq!(bench.run(&format!("ZADD z 0 {long} -0 a -0 z")), "3");
+        assert_eq!(bench.run(&format!("ZRANGESTORE d z {range}")), "3");
+        let scores = bench.run("ZMSCORE d a z");
+        assert_eq!(scores, format!("[{a} {z}]"), "{range}");
+    }
+}
+
 #[test]
 fn plain_sets_count_as_scores_of_one() {
     for max in [0, 128] {

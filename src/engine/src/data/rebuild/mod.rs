@@ -55,6 +55,7 @@ pub fn commands<E>(entry: &Entry, emit: &mut Emit<'_, E>) -> Result<(), E> {
     }
     items.flush();
     items.result?;
+    field_expiries(entry, emit)?;
     expire(key, entry.expiry(), emit)
 }
 
@@ -63,6 +64,28 @@ fn expire<E>(key: &[u8], expiry: Option<u64>, emit: &mut Emit<'_, E>) -> Result<
         Some(ms) => emit(&[b"PEXPIREAT", key, ms.to_string().as_bytes()]),
         None => Ok(()),
     }
+}
+
+/// Commands for fields that end. They need a host of 7.4 or later.
+fn field_expiries<E>(entry: &Entry, emit: &mut Emit<'_, E>) -> Result<(), E> {
+    let mut result = Ok(());
+    if entry.kind() == Kind::Hash && hash::expiry::any(entry.payload()) {
+        hash::expiry::for_each(entry.payload(), &mut |field, _, ends| {
+            if let (Some(at), Ok(())) = (ends, &result) {
+                let at = at.to_string();
+                let words = [
+                    b"HPEXPIREAT",
+                    entry.key(),
+                    at.as_bytes(),
+                    b"FIELDS",
+                    b"1",
+                    field,
+                ];
+                result = emit(&words);
+            }
+        });
+    }
+    result
 }
 
 /// Gathers items for one command.

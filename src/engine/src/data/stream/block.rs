@@ -356,7 +356,8 @@ impl Block {
             for _ in 0..item.fields.checked_mul(own)? {
                 body = &body[read_element(body)?.1..];
             }
-            if !body.is_empty() || back.start != place.start || before >= Some(item.id) {
+            let sane = !item.is_empty() && item.id != StreamId::MIN;
+            if !sane || !body.is_empty() || back.start != place.start || before >= Some(item.id) {
                 return None;
             }
             before = Some(item.id);

@@ -155,6 +155,13 @@ impl Entries {
     pub fn append(&mut self, id: StreamId, pairs: &[&[u8]], full: Full) {
         let more = pairs.iter().map(|p| p.len() as u64).sum();
         debug_assert!(id > self.last_id && more <= MAX_BYTES);
+        // An empty block stays behind until its turn to be trimmed; but since
+        // XSETID may go back, the id may be below all that it ever held.
+        if let Some(tail) = self.tail.take_if(|tail| id < tail.base()) {
+            debug_assert!(tail.live() == 0);
+            self.tail = self.sealed.pop_last().map(|(_, block)| block);
+            self.nodes -= radix::added(tail.base(), self);
+        }
         match &mut self.tail {
             Some(tail) if !tail.is_full(more, full) => tail.push(id, pairs),
             _ => {
@@ -316,11 +323,12 @@ impl Entries {
 
     /// Adds a block from a snapshot; `None` unless it is above all others.
     pub fn push_block(&mut self, block: Block) -> Option<()> {
-        if self
-            .tail
-            .as_ref()
-            .is_some_and(|tail| tail.last() >= block.base())
-        {
+        // Those that were removed may have been above: XSETID goes back.
+        let top = self.tail.as_ref().map(|tail| {
+            let top = tail.iter().next_back().map(|item| item.id);
+            top.unwrap_or(StreamId::MIN).max(tail.base())
+        });
+        if top >= Some(block.base()) {
             return None;
         }
         self.len = self.len.checked_add(block.live())?;

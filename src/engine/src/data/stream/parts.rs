@@ -172,7 +172,7 @@ impl Builder {
             }
             (PENDING, Some((_, group))) => {
                 let id = piece.id()?;
-                if group.pending().contains_key(&id) {
+                if id == StreamId::MIN || group.pending().contains_key(&id) {
                     return None;
                 }
                 let name = self.consumer.as_deref()?;
@@ -198,8 +198,9 @@ impl Builder {
     pub fn finish(mut self) -> Option<Stream> {
         self.end_group()?;
         let stream = self.stream?;
-        let top = stream.entries.top_id();
-        top.is_none_or(|id| id <= stream.entries.last_id)
-            .then_some(stream)
+        let entries = &stream.entries;
+        let ends = entries.top_id().is_none_or(|id| id <= entries.last_id);
+        // Commands that rebuild it would be refused otherwise.
+        (ends && entries.len() <= entries.added).then_some(stream)
     }
 }

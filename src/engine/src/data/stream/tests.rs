@@ -108,6 +108,13 @@ fn a_stream_does_what_a_list_does() {
                     assert!(gone == 0 || model.len() as u64 >= least);
                     assert!(trim.limit == 0 || gone <= trim.limit);
                 }
+                // As XSETID does.
+                11 if rng.below(2) == 0 => {
+                    entries.last_id = match entries.top_id() {
+                        Some(top) => top,
+                        None => StreamId::new(rng.below(3), rng.below(3)),
+                    };
+                }
                 _ => {
                     let (a, b) = (near(&mut rng, &model), near(&mut rng, &model));
                     let within = |l: &&Line| a <= l.0 && l.0 <= b;
@@ -119,6 +126,14 @@ fn a_stream_does_what_a_list_does() {
                 }
             }
             check(&entries, &model);
+            if rng.below(20) == 0 {
+                entries = through_parts(&Stream {
+                    entries,
+                    ..Stream::default()
+                })
+                .entries;
+                check(&entries, &model);
+            }
         }
         let stream = Stream {
             entries,
@@ -237,4 +252,41 @@ fn fields_are_kept_once_and_removed_entries_free_their_bytes() {
     block.seal();
     assert!(block.heap_bytes() < 300);
     assert_eq!(block.last(), StreamId::new(90, 0));
+}
+
+#[test]
+fn ids_may_go_back_below_what_was_removed() {
+    let full = Full {
+        entries: 3,
+        bytes: 0,
+    };
+    let id = |seq| StreamId::new(1, seq);
+    let mut stream = Stream::default();
+    let entries = &mut stream.entries;
+    for seq in [1, 2, 9] {
+        entries.append(id(seq), &[b"f", b"v"], full);
+    }
+    assert!(entries.remove(id(9)));
+    // XSETID; the next block begins below what the first one once held.
+    entries.last_id = id(2);
+    entries.append(id(5), &[b"f", b"v"], full);
+    assert_eq!(entries.block_count(), 2);
+    let ids = |entries: &Entries| Vec::from_iter(entries.iter().map(|item| item.id.seq));
+    assert_eq!(ids(entries), [1, 2, 5]);
+    assert_eq!(ids(&through_parts(&stream).entries), [1, 2, 5]);
+
+    // An empty block that stays, and an id below all it ever held.
+    let entries = &mut stream.entries;
+    assert!(entries.remove(id(5)));
+    entries.trim(Trim::exact(Keep::From(id(7))));
+    assert_eq!((entries.len(), entries.block_count()), (0, 1));
+    entries.last_id = StreamId::MIN;
+    entries.append(StreamId::new(0, 4), &[b"f", b"v"], full);
+    assert_eq!(entries.block_count(), 1);
+    assert!(entries.contains(StreamId::new(0, 4)));
+    let range = entries.range(StreamId::new(0, 3), StreamId::new(0, 5));
+    assert_eq!(range.count(), 1);
+    let bases = entries.blocks().map(Block::base);
+    assert_eq!(entries.radix_nodes(), radix::nodes(bases));
+    assert_eq!(ids(&through_parts(&stream).entries), [4]);
 }

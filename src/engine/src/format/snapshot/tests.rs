@@ -8,6 +8,7 @@ fn header() -> SnapshotHeader {
         history: HistoryId::new([3; 16]).unwrap(),
         seed: [9; 16],
         checksums: true,
+        ending_fields: false,
     }
 }
 
@@ -35,6 +36,7 @@ fn sample(compress: bool, checksums: bool) -> Vec<u8> {
         for start in 0..2 {
             let part = Fragment {
                 kind: Kind::List,
+                ending: false,
                 expiry: Some(7),
                 key: b"big",
                 total: 4,

@@ -6,15 +6,20 @@
 //! - [`names`]: a manifest again, from the files themselves.
 //! - [`lost`]: what is left out.
 //! - [`carry`]: the kept parts as a new log, of a new history.
+//! - [`reseal`]: commands that somebody else wrote as a log of ours.
 
 pub mod carry;
 pub mod lost;
 pub mod names;
 pub mod plan;
+pub mod reseal;
 
 pub use carry::carry;
 pub use lost::Lost;
 pub use plan::{Plan, Until};
+pub use reseal::Reseal;
 
+#[cfg(test)]
+mod reseal_tests;
 #[cfg(test)]
 mod tests;

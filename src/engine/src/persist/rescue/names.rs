@@ -1,6 +1,9 @@
 //! A manifest again, from the log's files themselves.
 
 use crate::format::HistoryId;
+use std::path::PathBuf;
+
+use crate::format::error::excerpt;
 use crate::format::group::{GroupStream, ScanStart};
 use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
 use crate::io::{OnPath, read_file};
@@ -175,4 +178,70 @@ fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
         });
     }
     Ok(Some(manifest))
+}
+
+/// A base, and the paths of the files that follow it.
+pub(super) type Listed = (Option<BaseFile>, Vec<PathBuf>);
+
+/// What a manifest lists that a stock server has written; `None` if it isn't
+/// one. A base tells by itself what it is; what a base of commands covers
+/// doesn't matter to a history that begins.
+pub(super) fn stock(loader: &Loader<'_>, bytes: &[u8]) -> Result<Option<Listed>, LoadError> {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return Ok(None);
+    };
+    let (mut base, mut files) = (None, Vec::new());
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let pair = |name: &str| {
+            let at = words.iter().step_by(2).position(|word| *word == name)?;
+            words.get(2 * at + 1).copied()
+        };
+        let (Some(name), Some(kind)) = (pair("file"), pair("type")) else {
+            return Ok(None);
+        };
+        if name.contains('/') {
+            return Ok(None);
+        }
+        match kind {
+            "b" => base = Some(name.to_string()),
+            "i" => files.push(loader.files.in_log(name)),
+            "h" => {}
+            _ => return Ok(None),
+        }
+    }
+    let Some(name) = base else {
+        return Ok((!files.is_empty()).then_some((None, files)));
+    };
+    let path = loader.files.in_log(&name);
+    if name.ends_with(".rdb") {
+        let mut magic = [0; 9];
+        let file = loader.disk.open(&path).on("open", &path)?;
+        let n = file.read_at(&mut magic, 0).on("read", &path)?;
+        if magic.starts_with(b"REDIS") {
+            return Err(LoadError::new(format!(
+                "{} is a snapshot of Redis's own ({}), which the module doesn't read. Start a stock redis-server with this folder, and take its keys over with redis-cli.",
+                path.display(),
+                excerpt(magic.get(..n).unwrap_or_default())
+            )));
+        }
+    }
+    let (history, covers) = match loader.header_of(&path) {
+        Ok(Some(head)) if name.ends_with(".rdb") => (head.history, head.seq),
+        Err(e) if name.ends_with(".rdb") => return Err(e),
+        _ => match first_group(loader, &name)? {
+            Some((history, _)) => (history, 0),
+            // Edited from its begin on, or Redis's.
+            None => (loader.fresh.0, 0),
+        },
+    };
+    let base = BaseFile {
+        name,
+        seq: 1,
+        history,
+        covers,
+        end: None,
+        seed: None,
+    };
+    Ok(Some((Some(base), files)))
 }

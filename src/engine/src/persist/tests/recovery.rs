@@ -26,13 +26,15 @@ fn fill(rig: &mut Rig) {
         run("HSET h f v g w");
         run("ZADD z 1 a 2.5 b -inf c");
         run("SADD s x y z");
-        for i in 0..300 {
+        for i in 0..600 {
             run(&format!("SADD bigset member{i}"));
             run(&format!("HSET bighash field{i} value{i}"));
             run(&format!("ZADD bigzset {i} member{i}"));
             run(&format!("RPUSH biglist element-number-{i}"));
         }
         run("PEXPIREAT bigset 88888888");
+        run("HPEXPIREAT h 77777777 FIELDS 1 f");
+        run("HPEXPIREAT bighash 77777777 FIELDS 2 field1 field2");
         rig.argv(db, false, &[b"SET", b"long", &vec![b'x'; 200_000]]);
         rig.argv(db, false, &[b"SET", b"bin\r\n\0", b"\xff\0"]);
     }

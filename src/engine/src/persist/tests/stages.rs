@@ -309,6 +309,7 @@ fn a_snapshot_with_an_expiry_of_0_is_refused() {
         history: HistoryId::new([1; 16]).unwrap(),
         seed: Seed([1; 16]).0,
         checksums: true,
+        ending_fields: false,
     };
     let mut w = SnapshotWriter::begin(Vec::new(), &header, false).unwrap();
     w.database(0).unwrap();
