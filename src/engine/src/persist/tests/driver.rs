@@ -50,8 +50,33 @@ pub fn content(rig: &Rig) -> Content {
 /// Whether `found` is what is left of `state` without what is due: a start
 /// reaps that.
 fn is_alive_part(found: &Content, state: &Content, now: u64) -> bool {
-    let alive = |at: &Option<u64>| at.is_none_or(|at| at > now);
-    state.iter().filter(|(_, (at, _))| alive(at)).eq(found)
+    found == &alive(state, now)
+}
+
+/// What of `content` hasn't ended: keys, and fields of hashes.
+pub fn alive(content: &Content, now: u64) -> Content {
+    let keys = content
+        .iter()
+        .filter(|(_, (at, _))| at.is_none_or(|at| at > now));
+    let left =
+        keys.filter_map(|(key, (at, value))| Some((key.clone(), (*at, alive_fields(value, now)?))));
+    left.collect()
+}
+
+/// A described value without fields that have ended; `None` if none is left.
+fn alive_fields(value: &str, now: u64) -> Option<String> {
+    let fields = value
+        .strip_prefix("hash [")
+        .and_then(|rest| rest.strip_suffix(']'));
+    let Some(fields) = fields.filter(|fields| fields.contains('@')) else {
+        return Some(value.to_string());
+    };
+    let ends = |field: &str| field.rsplit_once('@').and_then(|(_, at)| at.parse().ok());
+    let left: Vec<&str> = fields
+        .split(' ')
+        .filter(|field| ends(field).is_none_or(|at: u64| at > now))
+        .collect();
+    (!left.is_empty()).then(|| format!("hash [{}]", left.join(" ")))
 }
 
 /// Lists what would be left if the power failed just before each operation.
@@ -650,7 +675,27 @@ pub fn judge(
     let index = known
         .iter()
         .rposition(|s| is_alive_part(&found, &s.content, moment.now))
-        .unwrap_or_else(|| panic!("{}: a state that never was: {:#?}", said(), rig.host.lines));
+        .unwrap_or_else(|| {
+            // What sets it apart from the state that comes nearest.
+            let unlike = |state: &Content| {
+                let state = alive(state, moment.now);
+                let extra = found.iter().filter(|(k, v)| state.get(*k) != Some(*v));
+                let lost = state.iter().filter(|(k, _)| !found.contains_key(*k));
+                extra
+                    .map(|(k, v)| format!("found {k:?} {v:?}, was {:?}", state.get(k)))
+                    .chain(lost.map(|(k, v)| format!("lost {k:?} {v:?}")))
+                    .collect::<Vec<_>>()
+            };
+            let nearest = known
+                .iter()
+                .map(|s| unlike(&s.content))
+                .min_by_key(Vec::len);
+            let lines = &rig.host.lines;
+            panic!(
+                "{}: a state that never was: {nearest:#?} {lines:#?}",
+                said()
+            )
+        });
     assert!(
         index >= owed,
         "{}: state {index} (seq {}) where {owed} (seq {}) of {} was promised: {:#?}",

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::driver::{any_settings, check_folder, content, first_seed, rounds};
+use super::driver::{alive, any_settings, check_folder, content, first_seed, rounds};
 use super::traffic::Commands;
 use crate::base::clock::Clock;
 use crate::base::random::{Random, SeededRandom};
@@ -57,7 +57,7 @@ impl Model {
         // What is due is reaped by the start.
         let now = self.now();
         let mut want = content(&self.rig);
-        want.retain(|_, (at, _)| at.is_none_or(|at| at > now));
+        want = alive(&want, now);
         self.told.push(format!("{why}: {settings:?}"));
         self.disk = left;
         let n = self.rng.next_u64();
