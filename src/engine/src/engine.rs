@@ -24,6 +24,8 @@ use crate::settings::Settings;
 
 /// Due keys that one step of the active expiry takes, at most.
 const EXPIRE_STEP: usize = 64;
+/// Due fields of large hashes that one step takes, about.
+const EXPIRE_FIELDS: usize = 1024;
 /// How long the active expiry may take in one tick, in us.
 const EXPIRE_BUDGET_US: u64 = 1_000;
 
@@ -231,8 +233,9 @@ impl Engine {
             for entry in due {
                 ks.expired(entry);
             }
+            let share = EXPIRE_FIELDS / hashes.len().max(1);
             for key in hashes {
-                ks.expire_fields(&key, now);
+                found |= ks.expire_fields(&key, now, share);
             }
         }
         found
