@@ -31,6 +31,8 @@ use crate::watch::Watched;
 
 /// Due keys that one step of the active expiry takes, at most.
 const EXPIRE_STEP: usize = 64;
+/// Due fields of large hashes that one step takes, about.
+const EXPIRE_FIELDS: usize = 1024;
 /// How long the active expiry may take in one tick, in us.
 const EXPIRE_BUDGET_US: u64 = 1_000;
 
@@ -209,13 +211,13 @@ impl Engine {
                 alarms.take_due(now, EXPIRE_STEP, &mut |key| hashes.push(key.into()));
             }
             found |= due.len() == EXPIRE_STEP || hashes.len() == EXPIRE_STEP;
-            self.outside_commands(host, db, now, |ks| {
+            let share = EXPIRE_FIELDS / hashes.len().max(1);
+            found |= self.outside_commands(host, db, now, |ks| {
                 for entry in due {
                     ks.expired(entry);
                 }
-                for key in hashes {
-                    ks.expire_fields(&key, now);
-                }
+                let left = hashes.iter().map(|key| ks.expire_fields(key, now, share));
+                left.fold(false, |any, left| any | left)
             });
         }
         found

@@ -149,31 +149,34 @@ impl Keys<'_> {
         let alarm = self.space.alarms(self.db).and_then(|a| a.of(key));
         if alarm.is_some_and(|at| at <= now) {
             self.disarm(key);
-            self.expire_fields(key, now);
+            // All of them: who reads the hash must not see one.
+            self.expire_fields(key, now, usize::MAX);
         }
     }
 
-    /// Removes the fields of the hash `key` that end at or before `now`, with
-    /// an HDEL in the log, and the key if it is empty then. There is no alarm
-    /// for it; a new one is set if other fields end.
-    pub fn expire_fields(&mut self, key: &[u8], now: u64) {
+    /// Removes fields of the hash `key` that end at or before `now`, about
+    /// `budget` at most, with an HDEL in the log, and the key if it is empty
+    /// then. There is no alarm for it; a new one is set if other fields end.
+    /// `true` when some that are due were left.
+    pub fn expire_fields(&mut self, key: &[u8], now: u64, budget: usize) -> bool {
         let hash = self.space.hash(key);
         let db = self.db;
         let Some(entry) = self.space.db_mut(db).get_mut(hash, key) else {
-            return;
+            return false;
         };
         if entry.kind() != Kind::Hash {
-            return;
+            return false;
         }
         let mut gone: Vec<Box<[u8]>> = Vec::new();
-        expiry::take_due(entry, now, &mut |field| gone.push(field.into()));
+        expiry::take_due(entry, now, budget, &mut |field| gone.push(field.into()));
         let empty = crate::data::hash::len(entry.payload()) == 0;
         let next = alarm_of(entry);
         if let Some(at) = next {
             self.space.arm(db, key, at);
         }
+        let more = next.is_some_and(|at| at <= now);
         if gone.is_empty() {
-            return;
+            return more;
         }
         for some in gone.chunks(FIELDS_PER_EFFECT) {
             let words: Vec<&[u8]> = std::iter::once(key)
@@ -186,6 +189,7 @@ impl Keys<'_> {
             self.discard(entry);
             self.changed(EventClass::Generic, "del", key);
         }
+        more
     }
 
     /// Sees to it that the fields of the hash `key` are looked at no later

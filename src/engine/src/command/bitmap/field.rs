@@ -34,6 +34,10 @@ pub static SPECS: &[Spec] = &[
             ("BITFIELD k OVERFLOW SAT SET i5 #2 -17", "[0]"),
             ("BITFIELD k GET i5 #2", "[-16]"),
             (
+                "BITFIELD k OVERFLOW SAT SET i5 #3 -9223372036854775808 GET i5 #3",
+                "[0 15]",
+            ),
+            (
                 "BITFIELD k GET u64 0",
                 "-ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
             ),
@@ -116,6 +120,15 @@ impl Encoding {
         }
     }
 
+    /// What SET takes `value` for. In Redis, the distance from the greatest
+    /// number to one far below wraps around 64 bits, so it counts as too
+    /// great, and saturates at the wrong end. The low bits stay.
+    fn above_if_far_below(self, value: i64) -> i128 {
+        let most = (1i128 << (self.width - 1)) - 1;
+        let far = most - i128::from(value) > i128::from(i64::MAX);
+        i128::from(value) + if far && self.width < 64 { 1 << 64 } else { 0 }
+    }
+
     /// What an operation that comes to `exact` leaves; `None` to leave all
     /// as it was.
     fn fit(self, exact: i128, overflow: Overflow) -> Option<i64> {
@@ -162,7 +175,7 @@ impl Operation {
             Action::Set(value, overflow) => {
                 // An unsigned field takes the argument's bits.
                 let exact = if self.encoding.signed {
-                    i128::from(value)
+                    self.encoding.above_if_far_below(value)
                 } else {
                     i128::from(value as u64)
                 };

@@ -104,8 +104,9 @@ pub fn set(entry: &mut Entry, field: &[u8], ends: Option<u64>) -> bool {
     }
 }
 
-/// Removes the fields that end at or before `now` and shows each.
-pub fn take_due(entry: &mut Entry, now: u64, visit: &mut dyn FnMut(&[u8])) {
+/// Removes fields that end at or before `now`, of a large hash `budget` at
+/// most, and shows each.
+pub fn take_due(entry: &mut Entry, now: u64, budget: usize, visit: &mut dyn FnMut(&[u8])) {
     match entry {
         Entry::Small(small) => {
             let is_due = |ends: Option<u64>| ends.is_some_and(|at| at <= now);
@@ -123,7 +124,7 @@ pub fn take_due(entry: &mut Entry, now: u64, visit: &mut dyn FnMut(&[u8])) {
         }
         Entry::Large(object) => {
             if let Value::Hash(table) = &mut object.value {
-                table.take_due(now, usize::MAX, &mut |item| visit(item.key()));
+                table.take_due(now, budget, &mut |item| visit(item.key()));
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::base::clock::Clock;
 use crate::io::mem::{Crash, MemDisk};
 use crate::io::{Disk, ReadDisk};
 use crate::settings::{FsyncPolicy, Settings};
@@ -353,4 +354,31 @@ fn what_was_due_while_the_server_was_down_does_not_come_back() {
     // The removal is in the log: an earlier clock finds nothing either.
     let mut back = Rig::open_at(Arc::new(d.kill()), settings(FsyncPolicy::Always), 1, 1).unwrap();
     assert_eq!(back.run("EXISTS n"), "1");
+}
+
+#[test]
+fn fields_end_by_themselves_and_stay_gone() {
+    let d = disk();
+    let mut rig = open(&d, settings(FsyncPolicy::Always));
+    let at = rig.clock.now_ms() + 5_000;
+    for i in 0..5_000 {
+        let line = format!("HSETEX big PXAT {at} FIELDS 1 field{i} {i}");
+        assert_eq!(rig.run(&line), "1");
+    }
+    rig.run("HSET big stays 1");
+    rig.run(&format!("HSETEX small PXAT {at} FIELDS 2 a 1 b 2"));
+    rig.tick(4_999);
+    assert_eq!(rig.engine.space().len(), 2);
+    rig.tick(1);
+    // Nobody asked for it, and the small one is gone.
+    assert_eq!(rig.engine.space().len(), 1);
+    for _ in 0..10 {
+        rig.tick(0);
+    }
+    let want = vec!["big @None = hash [stays:1]".to_string()];
+    assert_eq!(rig.dump()[0], want);
+    assert!(!rig.engine.space().has_ending_fields());
+    rig.pass();
+    let rig = open(&d.crash(Crash::DropUnsynced), settings(FsyncPolicy::Always));
+    assert_eq!(rig.dump()[0], want);
 }
