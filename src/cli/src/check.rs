@@ -122,6 +122,20 @@ impl Report<'_> {
         self.sound.iter().filter(move |file| file.part == part)
     }
 
+    /// Files with bytes behind the end that the manifest gives.
+    fn uncounted(&self) -> Vec<String> {
+        self.of(Part::Incr)
+            .filter(|file| file.torn.is_none() && file.counted < file.len)
+            .map(|file| {
+                format!(
+                    "{}: {} bytes behind its end don't count: they were given up on when its disk failed, or something else has written there. `redis-persist reseal` takes them in if a stock server did.",
+                    name(file),
+                    file.len - file.counted
+                )
+            })
+            .collect()
+    }
+
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         for file in self.of(Part::Snapshot) {
             snapshot(file, out)?;
@@ -151,6 +165,9 @@ impl Report<'_> {
                     name(file)
                 )?,
             }
+        }
+        for remark in self.uncounted() {
+            writeln!(out, "[remark] {remark}")?;
         }
         for error in self.errors() {
             self.error(error, out)?;
@@ -242,6 +259,8 @@ impl Report<'_> {
             }
         }
         let start = self.start.as_ref();
+        let mut remarks = self.uncounted();
+        remarks.extend(start.map_or(&[][..], |s| &s.remarks[..]).iter().cloned());
         let errors: Vec<_> = self.errors().map(|e| e.text.as_str()).collect();
         json!({
             "dir": self.folder.dir.to_string_lossy(),
@@ -255,7 +274,7 @@ impl Report<'_> {
             "keys": start.ok().and_then(|s| s.keys),
             "sequence": start.ok().map(|s| s.seq),
             "history": start.ok().map(|s| s.history.as_str()),
-            "remarks": start.map_or(&[][..], |s| &s.remarks[..]),
+            "remarks": remarks,
             "errors": errors,
             "server_pid": self.folder.server,
             "files": files,

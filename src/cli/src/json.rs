@@ -9,7 +9,7 @@
 //! | string | a text |
 //! | list | texts, in order |
 //! | set | texts |
-//! | hash | pairs of field and value |
+//! | hash | pairs of field and value; a third number says when the field ends, unix ms |
 //! | zset | pairs of member and score, by score; `"inf"` and `"-inf"` are texts |
 //! | stream | `entries` (`id`, and `fields` as pairs), `last_id`, `max_deleted_id`, `entries_added`, `groups` |
 //!
@@ -115,7 +115,14 @@ impl Writer<'_> {
             Kind::List => list::for_each(payload, &mut |e| element(self, e)),
             Kind::Set => set::for_each(payload, &mut |m| element(self, m)),
             Kind::Hash => {
-                hash::for_each(payload, &mut |f, v| self.pair(f, |w| w.text(v)));
+                hash::expiry::for_each(payload, &mut |field, value, ends| {
+                    self.pair(field, |w| {
+                        w.text(value);
+                        if let Some(at) = ends {
+                            w.raw(format!(",{at}").as_bytes());
+                        }
+                    });
+                });
             }
             Kind::Zset => zset::for_each(payload, &mut |score, member| {
                 self.pair(member, |w| w.json(&score_json(score)));

@@ -38,8 +38,10 @@ pub fn same(left: &Entry, right: &Entry) -> bool {
         }
         (Kind::Hash, Kind::Hash) => {
             let mut same = hash::len(a) == hash::len(b);
-            hash::for_each(a, &mut |field, value| {
-                same = same && hash::get(b, field) == Some(value);
+            hash::expiry::for_each(a, &mut |field, value, ends| {
+                same = same
+                    && hash::get(b, field) == Some(value)
+                    && hash::expiry::of(b, field) == Some(ends);
             });
             same
         }
@@ -100,6 +102,9 @@ mod tests {
             &hash(&[b"g", b"2", b"f", b"1"])
         ));
         assert!(!same(&hash(&[b"f:1", b""]), &hash(&[b"f", b"1"])));
+        let mut ends = hash(&[b"f", b"1"]);
+        assert!(hash::expiry::set(&mut ends, b"f", Some(5)));
+        assert!(!same(&ends, &hash(&[b"f", b"1"])) && !same(&hash(&[b"f", b"1"]), &ends));
         let set = |members: &[&[u8]]| set::of(b"k", members, &limits, seed);
         assert!(same(&set(&[b"a", b"b"]), &set(&[b"b", b"a"])));
         assert!(!same(&set(&[b"a", b"b"]), &set(&[b"a", b"c"])));

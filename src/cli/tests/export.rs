@@ -96,7 +96,7 @@ fn json_says_all() {
     let cart = of("cart:1");
     assert_eq!(
         cart["value"],
-        serde_json::json!([["apples", "3"], ["pears", "4"]])
+        serde_json::json!([["apples", "3", 4_102_444_800_000u64], ["pears", "4"]])
     );
     assert_eq!(
         (&cart["type"], &cart["expires_at_ms"]),

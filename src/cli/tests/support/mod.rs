@@ -167,6 +167,7 @@ pub fn fill(dir: &Path, rdb_base: bool) -> Rig {
         "SET user:2 bob PXAT 4102444800000",
         "RPUSH jobs a b c",
         "HSET cart:1 apples 3 pears 4",
+        "HPEXPIREAT cart:1 4102444800000 FIELDS 1 apples",
         "ZADD ranks 1 a 2.5 b",
         "SADD tags x y",
         "XADD events 5-1 what started",

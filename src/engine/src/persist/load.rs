@@ -130,7 +130,7 @@ pub(super) fn damaged(path: &Path, why: &FormatError, advice: &'static str) -> L
 }
 
 pub(super) const RESTORE_ADVICE: &str =
-    "Restore this file from a backup, or move it out of the folder to start without it.";
+    "Restore this file from a backup, or see what `redis-persist repair` can save.";
 
 /// Hears how far reading has come.
 pub type Progress<'a> = &'a mut dyn Reading;

@@ -82,7 +82,7 @@ impl Loader<'_> {
         }
         let bytes = read_file(self.disk, path)?;
         let manifest = Manifest::parse(&bytes).map_err(|e| {
-            damaged(path, &e, "Restore the manifest from a backup of the same folder, or move the folder away to start without this log.")
+            damaged(path, &e, "Restore the manifest from a backup of the same folder, or let `redis-persist repair` make it again in a copy.")
         })?;
         for name in manifest.needed() {
             let file = self.files.in_log(name);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::base::number;
-use crate::command::{Flags, Spec, table};
+use crate::command::{Spec, table};
 use crate::format::group::{Group, sound_groups};
 use crate::format::resp::CommandReader;
 
@@ -36,7 +36,7 @@ impl Lost {
     /// Adds a part of a file; groups up to sequence number `kept` are in what
     /// is kept.
     pub(super) fn add(&mut self, bytes: &[u8], kept: u64) {
-        let writes = table::all().filter(|spec| spec.flags.has(Flags::WRITE));
+        let writes = table::all().filter(|spec| spec.may_log());
         let specs: HashMap<&[u8], &Spec> = writes.map(|s| (s.name.as_bytes(), s)).collect();
         let unreadable = sound_groups(bytes, |group| {
             if group.header.next_seq().is_some_and(|next| next > kept + 1) {

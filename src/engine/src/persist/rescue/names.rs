@@ -43,9 +43,11 @@ pub fn manifest(
     Ok(made)
 }
 
-/// The numbers in the names of the log's files: of bases (and whether they
-/// are snapshots), and of incr files.
-fn numbers(loader: &Loader<'_>) -> Result<(Vec<(u64, bool)>, Vec<u64>), LoadError> {
+/// The number of a base, and whether it is a snapshot.
+type Base = (u64, bool);
+
+/// The numbers in the names of the log's files: of bases and of incr files.
+fn numbers(loader: &Loader<'_>) -> Result<(Vec<Base>, Vec<u64>), LoadError> {
     let (files, dir) = (loader.files, &loader.files.log_dir);
     let (mut bases, mut incrs) = (Vec::new(), Vec::new());
     if !loader.disk.exists(dir).on("stat", dir)? {

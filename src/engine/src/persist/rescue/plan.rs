@@ -189,9 +189,12 @@ impl Plan {
                         stop: Some((0, 0, None)),
                     },
                 };
-                // A snapshot of another data set is none to go on from.
                 if manifest.as_ref().is_none_or(|m| known(&m)) {
                     take(ground, found);
+                } else {
+                    remarks.push(format!(
+                        "the snapshot is left out: it belongs to another data set, of history {history}"
+                    ));
                 }
             }
         }

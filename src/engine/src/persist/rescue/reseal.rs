@@ -427,9 +427,19 @@ fn needs_more_than_the_log(argv: &[&[u8]]) -> bool {
             .any(|arg| words.iter().any(|w| arg.eq_ignore_ascii_case(w.as_bytes())))
     };
     match argv.first().copied().unwrap_or_default() {
-        b"EXPIRE" | b"PEXPIRE" | b"SETEX" | b"PSETEX" | b"SPOP" => true,
+        b"EXPIRE" | b"PEXPIRE" | b"SETEX" | b"PSETEX" | b"HEXPIRE" | b"HPEXPIRE" | b"SPOP" => true,
         b"SET" => word(&["EX", "PX"], 3),
         b"GETEX" => word(&["EX", "PX"], 2),
+        b"HSETEX" | b"HGETEX" => {
+            let fields = argv.iter().position(|a| a.eq_ignore_ascii_case(b"FIELDS"));
+            let options = argv
+                .get(2..fields.unwrap_or(argv.len()))
+                .unwrap_or_default();
+            let relative =
+                |a: &&[u8]| a.eq_ignore_ascii_case(b"EX") || a.eq_ignore_ascii_case(b"PX");
+            options.iter().any(relative)
+        }
+        b"RESTORE" => argv.get(2).is_some_and(|ttl| *ttl != b"0") && !word(&["ABSTTL"], 4),
         // The id is the first that looks like one; a field may look so, too.
         b"XADD" => argv
             .iter()
