@@ -22,6 +22,14 @@ struct Story {
     steps: &'static [&'static str],
 }
 
+/// Later hosts than 7.0 look at keys in the order of the command, and at streams once more than when they changed, and
+/// have another text for a group that is gone.
+const AS_7_0: &[&str] = &[
+    "from the key that was filled first",
+    "streams that changed twice",
+    "consumer groups",
+];
+
 const STORIES: &[Story] = &[
     Story {
         name: "first come, first served",
@@ -88,10 +96,17 @@ const STORIES: &[Story] = &[
         ],
     },
     Story {
-        name: "a transaction is over before anybody is served",
+        name: "from the key that was filled first",
         steps: &[
             "a @BLPOP x y 0",
             "d MULTI | @RPUSH y 1 | @RPUSH x 2 | @LLEN y | EXEC | @LLEN y | @LLEN x",
+            "a @XREAD BLOCK 0 STREAMS s t $ $",
+            "d MULTI | @XADD t 2-1 f v | @XADD s 1-1 f v | EXEC",
+        ],
+    },
+    Story {
+        name: "a transaction is over before anybody is served",
+        steps: &[
             "a @BLPOP z 0",
             "d MULTI | @RPUSH z 1 | @DEL z | EXEC",
             "d MULTI | @SET z 1 | @DEL z | @RPUSH z 2 3 | EXEC | @LRANGE z 0 -1",
@@ -201,8 +216,7 @@ const STORIES: &[Story] = &[
             "a @XREAD BLOCK 0 STREAMS s t $ $",
             "b @XREAD COUNT 1 BLOCK 0 STREAMS t 0",
             "d @XADD t 1-1 f v",
-            "a @XREAD BLOCK 0 STREAMS s t $ $",
-            "d MULTI | @XADD t 2-1 f v | @XADD s 1-1 f v | EXEC",
+            "d @XADD t 2-1 f v | @XADD s 1-1 f v",
             "a @XREAD COUNT 1 BLOCK 0 STREAMS s 9-0",
             "b @XREAD BLOCK 0 STREAMS s t $ 2-1",
             "d @XADD s 3-1 f v",
@@ -449,6 +463,8 @@ impl Cast {
                 match connected.try_read(Duration::from_millis(3)) {
                     Ok(Some(reply)) => {
                         let reply = reply.to_string().replace("'persist.", "'");
+                        // Later hosts have another word for what is too large.
+                        let reply = reply.replace("timeout is out of range", "timeout is negative");
                         told.push(format!("{letter} {reply}"));
                     }
                     Ok(None) => break,
@@ -468,7 +484,11 @@ fn compare(resp3: bool) {
     let mut host = Cast::new("", "", resp3);
     let mut durable = Cast::new("PERSIST.", "", resp3);
     let mut routed = Cast::new("", "*", resp3);
+    let version = host.server.info("redis_version").unwrap();
     for story in STORIES {
+        if AS_7_0.contains(&story.name) && !version.starts_with("7.0") {
+            continue;
+        }
         let wanted = host.play(story);
         for (name, cast) in [("durable", &mut durable), ("routed", &mut routed)] {
             let got = cast.play(story);
