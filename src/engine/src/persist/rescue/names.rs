@@ -43,13 +43,23 @@ pub fn manifest(
     Ok(made)
 }
 
-/// The numbers in the names of the log's files: of bases (and whether they
-/// are snapshots), and of incr files.
-fn numbers(loader: &Loader<'_>) -> Result<(Vec<(u64, bool)>, Vec<u64>), LoadError> {
+/// The numbers in the names of the log's files, upwards.
+#[derive(Default)]
+struct Numbers {
+    /// Of bases, and whether they are snapshots.
+    bases: Vec<(u64, bool)>,
+    /// Of incr files.
+    incrs: Vec<u64>,
+}
+
+fn numbers(loader: &Loader<'_>) -> Result<Numbers, LoadError> {
     let (files, dir) = (loader.files, &loader.files.log_dir);
-    let (mut bases, mut incrs) = (Vec::new(), Vec::new());
+    let Numbers {
+        mut bases,
+        mut incrs,
+    } = Numbers::default();
     if !loader.disk.exists(dir).on("stat", dir)? {
-        return Ok((bases, incrs));
+        return Ok(Numbers::default());
     }
     for name in loader.disk.list(dir).on("list", dir)? {
         let number = name
@@ -71,7 +81,7 @@ fn numbers(loader: &Loader<'_>) -> Result<(Vec<(u64, bool)>, Vec<u64>), LoadErro
     }
     bases.sort_unstable();
     incrs.sort_unstable();
-    Ok((bases, incrs))
+    Ok(Numbers { bases, incrs })
 }
 
 /// Numbers for a new base and incr file that no file has had, as far as names
@@ -80,7 +90,7 @@ fn numbers(loader: &Loader<'_>) -> Result<(Vec<(u64, bool)>, Vec<u64>), LoadErro
 /// # Errors
 /// The disk's.
 pub fn free_numbers(loader: &Loader<'_>) -> Result<(u64, u64), LoadError> {
-    let (bases, incrs) = numbers(loader)?;
+    let Numbers { bases, incrs } = numbers(loader)?;
     let (mut base, mut incr) = (
         bases.last().map_or(1, |(n, _)| n + 1),
         incrs.last().map_or(1, |n| n + 1),
@@ -118,13 +128,13 @@ fn first_group(
 }
 
 fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
-    let (bases, numbers) = numbers(loader)?;
+    let Numbers { bases, incrs } = numbers(loader)?;
     // A rewrite commits a base before it removes the one before.
     let Some((base_seq, rdb)) = bases.last().copied() else {
         return Ok(None);
     };
     let mut starts = Vec::new();
-    for n in numbers {
+    for n in incrs {
         let name = loader.files.incr_name(n);
         // One that begins with damage can't be put in order.
         if let Some((history, start)) = first_group(loader, &name)? {
