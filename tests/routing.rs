@@ -153,6 +153,55 @@ fn the_hosts_own_commands_dont_get_durable_keys() {
     run(&mut client, &[("DBSIZE", Resp::Int(0))]);
 }
 
+/// Commands that name their keys in some way of their own, and those whose first word only says what kind they are.
+#[test]
+fn keys_are_found_wherever_they_stand() {
+    let server = routed("d:*");
+    let mut client = server.raw().unwrap();
+    for line in [
+        "RPUSH d:l 3 1 2",
+        "XADD d:s 1-1 f v",
+        "XGROUP CREATE d:s g 0",
+        "XREADGROUP GROUP g c STREAMS d:s >",
+        "XREAD COUNT 1 STREAMS d:s d:t 0 0",
+        "XINFO STREAM d:s",
+        "OBJECT ENCODING d:l",
+        "MEMORY USAGE d:l",
+        "SORT d:l BY nosort STORE d:sorted",
+        "GEOADD d:g 1 1 a",
+        "GEORADIUS d:g 1 1 10 km STORE d:g2",
+        "ZUNIONSTORE d:z 2 d:g d:g2",
+        "BITOP AND d:b d:x d:y",
+    ] {
+        let reply = client.words(line).unwrap();
+        assert!(
+            !reply.is_error() && reply != Resp::NullBulk,
+            "{line}: {reply}"
+        );
+    }
+    for (line, host) in [
+        ("SORT d:l STORE h:1", "h:1"),
+        ("XREAD STREAMS d:s h:1 0 0", "h:1"),
+        ("XREADGROUP GROUP g c STREAMS h:1 d:s > >", "h:1"),
+        ("GEORADIUS d:g 1 1 10 km STORE h:1", "h:1"),
+        ("ZUNIONSTORE h:1 1 d:z", "h:1"),
+        ("ZUNION 2 d:z h:1", "h:1"),
+        ("BITOP AND h:1 d:l", "h:1"),
+        ("BLMPOP 0 2 h:1 d:l LEFT", "h:1"),
+    ] {
+        let told = error(&mut client, line);
+        assert!(
+            told.contains(&format!("is durable, '{host}' is not")),
+            "{line}: {told}"
+        );
+    }
+    for line in ["OBJECT HELP", "XINFO HELP", "MEMORY DOCTOR", "XGROUP HELP"] {
+        let reply = client.words(line).unwrap();
+        assert!(!reply.is_error(), "{line}: {reply}");
+    }
+    run(&mut client, &[("DBSIZE", Resp::Int(0))]);
+}
+
 #[test]
 fn transactions() {
     let mut server = routed("d:*");
@@ -398,6 +447,24 @@ fn a_user_needs_rules_for_durable_commands() {
     );
     let help = admin.words("PERSIST.HELP ACL app").unwrap().into_items();
     assert!(help[0].text().unwrap().starts_with("# Nothing to add"));
+    // Of a command with subcommands, one that is allowed counts.
+    run(
+        &mut admin,
+        &[(
+            "ACL SETUSER some on nopass ~* +xinfo|stream +object +memory|doctor",
+            ok(),
+        )],
+    );
+    let help = admin.words("PERSIST.HELP ACL some").unwrap().into_items();
+    assert_eq!(
+        help[0]
+            .text()
+            .unwrap()
+            .split(' ')
+            .skip(3)
+            .collect::<Vec<_>>(),
+        ["+persist.object", "+persist.xinfo"]
+    );
     assert!(error(&mut admin, "PERSIST.HELP ACL nobody").contains("nobody"));
     assert!(error(&mut admin, "PERSIST.HELP ME").contains("syntax"));
     // Key patterns hold.

@@ -29,25 +29,62 @@ pub fn lacking(ctx: Ctx<'_>, user: &[u8]) -> Option<Vec<&'static Spec>> {
     if ctx.call(c"ACL", &[b"GETUSER", user]) == Answer::Nil {
         return None;
     }
-    let lacking = table::all().filter(|spec| {
+    let lacks = |spec: &Spec| {
         let durable = format!("persist.{}", spec.name);
-        !spec.keys.is_empty()
-            && may_run(ctx, user, spec, spec.name.as_bytes())
-            && !may_run(ctx, user, spec, durable.as_bytes())
-    });
-    Some(lacking.collect())
+        // Any key will do, and a 1 is also a number of keys.
+        let words = vec!["1".to_owned(); spec.arity.unsigned_abs() as usize - 1];
+        let forms = match may_run(ctx, user, spec.name, &words) {
+            Some(_) => vec![words],
+            // A 1 is no subcommand, though.
+            None => subcommands(ctx, spec.name),
+        };
+        forms.iter().any(|words| {
+            may_run(ctx, user, spec.name, words) == Some(true)
+                && may_run(ctx, user, &durable, words) == Some(false)
+        })
+    };
+    let keyed = table::all().filter(|spec| !spec.keys.is_empty());
+    Some(keyed.filter(|spec| lacks(spec)).collect())
 }
 
-/// Whether a user may run the command, on keys it may touch.
-fn may_run(ctx: Ctx<'_>, user: &[u8], spec: &Spec, name: &[u8]) -> bool {
-    let mut args = vec![&b"DRYRUN"[..], user, name];
-    // Any key will do, and a 1 is also a number of keys.
-    args.resize(2 + spec.arity.unsigned_abs() as usize, b"1");
+/// Whether a user may run the command, on keys it may touch; `None` if the
+/// server knows no such command.
+fn may_run(ctx: Ctx<'_>, user: &[u8], name: &str, words: &[String]) -> Option<bool> {
+    let mut args = vec![&b"DRYRUN"[..], user, name.as_bytes()];
+    args.extend(words.iter().map(|word| word.as_bytes()));
     match ctx.call(c"ACL", &args) {
         // Whether the key is the reason is said in words only.
-        Answer::Text(text) => !text.windows(10).any(|part| part == b"to run the"),
-        _ => false,
+        Answer::Text(text) => Some(!text.windows(10).any(|part| part == b"to run the")),
+        _ => None,
     }
+}
+
+/// Arguments for each subcommand with a key of a command of the host's.
+fn subcommands(ctx: Ctx<'_>, name: &str) -> Vec<Vec<String>> {
+    let about = ctx.call(c"COMMAND", &[b"INFO", name.as_bytes()]).list();
+    let about = about.into_iter().next().map(Answer::list);
+    // Name and arity come first in it, the first key fourth, subcommands tenth,
+    // which are of the same shape.
+    let all = about.and_then(|about| about.into_iter().nth(9));
+    let forms = all.map(Answer::list).unwrap_or_default();
+    let forms = forms.into_iter().filter_map(|one| match &one.list()[..] {
+        [
+            Answer::Text(name),
+            Answer::Int(arity),
+            _,
+            Answer::Int(1..),
+            ..,
+        ] => {
+            let name = String::from_utf8_lossy(name);
+            let (_, subcommand) = name.split_once('|')?;
+            let more = (arity.unsigned_abs() as usize).saturating_sub(2);
+            let mut words = vec![subcommand.to_owned()];
+            words.resize(1 + more, "1".to_owned());
+            Some(words)
+        }
+        _ => None,
+    });
+    forms.collect()
 }
 
 /// The command that gives a user what it lacks.

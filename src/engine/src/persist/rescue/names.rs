@@ -43,23 +43,15 @@ pub fn manifest(
     Ok(made)
 }
 
-/// The numbers in the names of the log's files, upwards.
-#[derive(Default)]
-struct Numbers {
-    /// Of bases, and whether they are snapshots.
-    bases: Vec<(u64, bool)>,
-    /// Of incr files.
-    incrs: Vec<u64>,
-}
+/// The number of a base, and whether it is a snapshot.
+type Base = (u64, bool);
 
-fn numbers(loader: &Loader<'_>) -> Result<Numbers, LoadError> {
+/// The numbers in the names of the log's files: of bases and of incr files.
+fn numbers(loader: &Loader<'_>) -> Result<(Vec<Base>, Vec<u64>), LoadError> {
     let (files, dir) = (loader.files, &loader.files.log_dir);
-    let Numbers {
-        mut bases,
-        mut incrs,
-    } = Numbers::default();
+    let (mut bases, mut incrs) = (Vec::new(), Vec::new());
     if !loader.disk.exists(dir).on("stat", dir)? {
-        return Ok(Numbers::default());
+        return Ok((bases, incrs));
     }
     for name in loader.disk.list(dir).on("list", dir)? {
         let number = name
@@ -81,7 +73,7 @@ fn numbers(loader: &Loader<'_>) -> Result<Numbers, LoadError> {
     }
     bases.sort_unstable();
     incrs.sort_unstable();
-    Ok(Numbers { bases, incrs })
+    Ok((bases, incrs))
 }
 
 /// Numbers for a new base and incr file that no file has had, as far as names
@@ -90,7 +82,7 @@ fn numbers(loader: &Loader<'_>) -> Result<Numbers, LoadError> {
 /// # Errors
 /// The disk's.
 pub fn free_numbers(loader: &Loader<'_>) -> Result<(u64, u64), LoadError> {
-    let Numbers { bases, incrs } = numbers(loader)?;
+    let (bases, incrs) = numbers(loader)?;
     let (mut base, mut incr) = (
         bases.last().map_or(1, |(n, _)| n + 1),
         incrs.last().map_or(1, |n| n + 1),
@@ -128,13 +120,13 @@ fn first_group(
 }
 
 fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
-    let Numbers { bases, incrs } = numbers(loader)?;
+    let (bases, numbers) = numbers(loader)?;
     // A rewrite commits a base before it removes the one before.
     let Some((base_seq, rdb)) = bases.last().copied() else {
         return Ok(None);
     };
     let mut starts = Vec::new();
-    for n in incrs {
+    for n in numbers {
         let name = loader.files.incr_name(n);
         // One that begins with damage can't be put in order.
         if let Some((history, start)) = first_group(loader, &name)? {

@@ -2,16 +2,19 @@
 //! replies byte for byte, keyspace events, and contents.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Duration;
 
 use persist_tools::contents::{self, Contents};
 use persist_tools::raw::{RawClient, Resp, encode_command};
-use persist_tools::server::{Server, wait_until};
+use persist_tools::server::Server;
 use persist_tools::{Error, Result};
 
 use crate::argv::{Argv, Family, Maker};
 use crate::times;
 use crate::waiting;
+use normal::{flat, normal, shape};
+
+mod normal;
+mod persistence;
 
 /// The host's and the module's clocks are read at slightly different times, so a time that counts from now may differ.
 /// The times that commands are given lie at least 5,000 s apart.
@@ -671,102 +674,6 @@ impl Differential {
         contents::same(when, &host, &ours, CLOCK_SLACK_MS)?;
         Ok(ours)
     }
-
-    /// What is durable comes back from each kind of file, exactly.
-    pub fn persistence(&mut self) -> Result<()> {
-        let mut before = self.compare_contents("at the end")?;
-        self.compare_encodings(&before)?;
-        if before.is_empty() {
-            return Err(Error::new("nothing is left to save"));
-        }
-        self.again("the replayed log", &before)?;
-        for preamble in ["yes", "no"] {
-            let setting = format!("CONFIG SET persist.aof-use-rdb-preamble {preamble}");
-            expect_ok(&self.server.words(&setting)?)?;
-            before = self.some_more()?;
-            self.rewrite()?;
-            self.again(
-                &format!("a rewrite, aof-use-rdb-preamble {preamble}"),
-                &before,
-            )?;
-            before = self.some_more()?;
-            self.again("a rewrite and a log behind it", &before)?;
-        }
-        expect_ok(&self.server.words("CONFIG SET persist.appendonly no")?)?;
-        before = self.some_more()?;
-        let saves = self.server.persist_info("rdb_saves")?;
-        self.server.words("PERSIST.BGSAVE")?;
-        self.until("BGSAVE", |server| {
-            Ok(server.persist_info("rdb_saves")? != saves)
-        })?;
-        self.server.set_config("persist.appendonly", "no")?;
-        self.again("a snapshot", &before)
-    }
-
-    fn rewrite(&self) -> Result<()> {
-        let rewrites = self.server.persist_info("aof_rewrites")?;
-        self.server.words("PERSIST.REWRITE")?;
-        self.until("REWRITE", |server| {
-            Ok(server.persist_info("aof_rewrites")? != rewrites)
-        })
-    }
-
-    fn until(&self, what: &str, mut done: impl FnMut(&Server) -> Result<bool>) -> Result<()> {
-        wait_until(what, Duration::from_secs(60), || done(&self.server)).map(drop)
-    }
-
-    /// More writes to the durable keyspace alone.
-    fn some_more(&mut self) -> Result<Contents> {
-        let mut client = self.server.raw()?;
-        for _ in 0..200 {
-            let argv = self.maker.next();
-            client.command(&durable(&argv))?;
-        }
-        contents::read(self.server.port(), "PERSIST.", DATABASES)
-    }
-
-    /// When the fields of all durable hashes end.
-    fn field_times(&self, contents: &Contents) -> Result<Vec<Resp>> {
-        let mut client = self.server.raw()?;
-        let mut times = Vec::new();
-        for ((db, key), value) in contents {
-            if let contents::Value::Hash(fields) = &value.value {
-                client.command(&["SELECT", &db.to_string()])?;
-                let count = fields.len().to_string();
-                let mut argv: Argv = vec![b"PERSIST.HPEXPIRETIME".to_vec(), key.clone()];
-                argv.extend([b"FIELDS".to_vec(), count.into_bytes()]);
-                argv.extend(fields.keys().cloned());
-                times.push(client.command(&argv)?);
-            }
-        }
-        Ok(times)
-    }
-
-    fn again(&mut self, what: &str, before: &Contents) -> Result<()> {
-        // Under everysec, what waits behind a running fsync may go with the process.
-        self.until("an fsync", |server| {
-            Ok(server.persist_info("aof_enabled")? == "0"
-                || server.persist_info("at_risk_bytes")? == "0")
-        })?;
-        let times = self.field_times(before)?;
-        self.server.restart()?;
-        if self.field_times(before)? != times {
-            return Err(Error::new(format!(
-                "{:?}, SEED={}: fields end at other times after {what}",
-                self.family, self.seed
-            )));
-        }
-        let after = contents::read(self.server.port(), "PERSIST.", DATABASES)?;
-        contents::same(
-            &format!(
-                "{:?}, SEED={}: before and after {what}",
-                self.family, self.seed
-            ),
-            before,
-            &after,
-            0,
-        )
-    }
 }
 
 fn connect(server: &Server) -> Result<(RawClient, RawClient)> {
@@ -831,113 +738,4 @@ fn show(argv: &Argv) -> String {
 
 fn clip(reply: &Resp) -> String {
     reply.to_string().chars().take(1200).collect()
-}
-
-/// Every difference between the two keyspaces' replies that is allowed, and why.
-fn normal(name: &str, way: Way, reply: Resp) -> Resp {
-    match reply {
-        // A command's name in an error is the name it was called by.
-        Resp::Error(text) => {
-            let text = String::from_utf8_lossy(&text)
-                .replace("'persist.", "'")
-                .replace("Try PERSIST.", "Try ")
-                .replace("specified for PERSIST.", "specified for ")
-                .replace("specified for persist.", "specified for ");
-            Resp::Error(text.into_bytes())
-        }
-        reply => match name {
-            // Each has a format of its own.
-            "DUMP" => match reply {
-                Resp::Bulk(_) => Resp::Bulk(Vec::new()),
-                other => other,
-            },
-            // The order of what has no order is the table's own.
-            "SMEMBERS" | "SINTER" | "SUNION" | "SDIFF" | "HKEYS" | "HVALS" | "KEYS" => {
-                sorted(reply, 1)
-            }
-            "HGETALL" => sorted(reply, 2),
-            // So is the name that help begins with.
-            "XGROUP" | "XINFO" => called_by(reply),
-            // In RESP3 the host prints coordinates to more digits than modules can.
-            _ if name.starts_with("GEO") => rounded(reply),
-            // The host's ALPHA doesn't look beyond a NUL.
-            "SORT" | "SORT_RO" if reply.encode().contains(&0) => sorted(reply, 1),
-            // Lua's tables have none either.
-            _ if way == Way::Script3 => match reply {
-                reply @ (Resp::Map(_) | Resp::Set(_)) => sorted(reply, 1),
-                other => other,
-            },
-            _ => reply,
-        },
-    }
-}
-
-fn called_by(reply: Resp) -> Resp {
-    let Resp::Array(mut items) = reply else {
-        return reply;
-    };
-    if let Some(Resp::Simple(text)) = items.first_mut()
-        && let Some(rest) = text.strip_prefix(b"PERSIST.")
-    {
-        *text = rest.to_vec();
-    }
-    Resp::Array(items)
-}
-
-fn rounded(reply: Resp) -> Resp {
-    match reply {
-        Resp::Double(text) => {
-            let text = String::from_utf8_lossy(&text);
-            Resp::Double(
-                text.parse::<f64>()
-                    .map_or(text.to_string(), |n| format!("{n:.12}"))
-                    .into(),
-            )
-        }
-        Resp::Array(items) => Resp::Array(items.into_iter().map(rounded).collect()),
-        other => other,
-    }
-}
-
-fn sorted(reply: Resp, group: usize) -> Resp {
-    let sort = |items: Vec<Resp>| {
-        let mut groups: Vec<Vec<Resp>> = items.chunks(group).map(<[_]>::to_vec).collect();
-        groups.sort_by_key(|group| group.iter().map(Resp::encode).collect::<Vec<_>>());
-        groups.concat()
-    };
-    match reply {
-        Resp::Array(items) => Resp::Array(sort(items)),
-        Resp::Set(items) => Resp::Set(sort(items)),
-        Resp::Map(mut pairs) => {
-            pairs.sort_by_key(|(key, value)| (key.encode(), value.encode()));
-            Resp::Map(pairs)
-        }
-        other => other,
-    }
-}
-
-/// The types of a reply and how many parts it has.
-fn shape(reply: &Resp) -> Vec<u8> {
-    match reply {
-        Resp::Array(items) | Resp::Set(items) => {
-            let mut all = reply.encode()[..1].to_vec();
-            all.extend(items.len().to_string().bytes());
-            all.extend(items.iter().flat_map(shape));
-            all
-        }
-        other => other.encode()[..1].to_vec(),
-    }
-}
-
-/// All strings and numbers in it.
-fn flat(reply: &Resp) -> Vec<Vec<u8>> {
-    match reply {
-        Resp::Bulk(bytes) | Resp::Double(bytes) | Resp::Simple(bytes) => vec![bytes.clone()],
-        Resp::Array(items) | Resp::Set(items) => items.iter().flat_map(flat).collect(),
-        Resp::Map(pairs) => pairs
-            .iter()
-            .flat_map(|(key, value)| [flat(key), flat(value)].concat())
-            .collect(),
-        _ => Vec::new(),
-    }
 }
