@@ -7,6 +7,7 @@ use persist_engine::engine::Engine;
 use redis_module::raw;
 
 use crate::dispatch::Entry;
+use crate::executor;
 use crate::ffi::{self, Ctx};
 use crate::host::Link;
 use crate::info;
@@ -66,6 +67,16 @@ pub static COMMANDS: &[Admin] = &[
         arity: 1,
         complexity: "O(1)",
         summary: "Rewrites the log in a child process, so that it gets short.",
+    },
+    Admin {
+        name: "VERIFY",
+        syntax: "",
+        entry: verify,
+        flags: "admin deny-script",
+        categories: "admin dangerous slow",
+        arity: 1,
+        complexity: "O(1) to begin; all files are read in the background",
+        summary: "Checks the snapshot and every file of the log in the background; INFO tells how far it is and how it ended.",
     },
     Admin {
         name: "SYNC",
@@ -166,6 +177,15 @@ fn in_unit(ctx: Ctx<'_>) -> bool {
 extern "C" fn rewrite(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
     on_engine(ctx, argv, argc, |engine, host, ctx, _| {
         engine.rewrite(host).map(|t| ctx.reply_simple(t))
+    })
+}
+
+extern "C" fn verify(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
+    on_engine(ctx, argv, argc, |engine, _, ctx, _| {
+        let task = engine.verify()?;
+        executor::detach("persist-verify", task);
+        ctx.reply_simple("Background verification started");
+        Ok(())
     })
 }
 

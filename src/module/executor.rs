@@ -3,12 +3,14 @@
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use persist_engine::host::JobPanicked;
 use persist_engine::persist::executor::{Done, Executor, Job};
+use persist_engine::persist::online::Task;
 use redis_module::raw;
 
 use crate::ffi::host;
@@ -98,6 +100,25 @@ impl Executor for IoThread {
     }
     fn in_flight(&self) -> usize {
         self.in_flight
+    }
+}
+
+/// Runs a verification on a thread of its own, beside the one for the log.
+/// Nobody waits for it: the module is never unloaded once it has started.
+pub fn detach(name: &str, task: Task) {
+    let task = Arc::new(task);
+    let its = task.clone();
+    let started = spawn(name, move || {
+        // SAFETY: touches no memory. On Linux 0 is the calling thread: what
+        // it reads is never worth a client's waiting.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| its.run())) {
+            its.failed(crate::panic_text(&*panic));
+        }
+        wake();
+    });
+    if let Err(e) = started {
+        task.failed(&format!("the system gives no thread: {e}"));
     }
 }
 

@@ -44,7 +44,23 @@ pub fn fresh() -> Result<(HistoryId, Seed), Failure> {
 
 impl Folder {
     /// A folder with files of these names.
+    ///
+    /// # Errors
+    /// There is no such folder.
     pub fn open(dir: &Path, names: &Names) -> Result<Self, Failure> {
+        let folder = Self::made(dir, names)?;
+        Ok(Folder {
+            server: lock::holder(dir),
+            ..folder
+        })
+    }
+
+    /// A folder that this process has made, or holds the lock of: looking
+    /// whose it is would give that up.
+    ///
+    /// # Errors
+    /// There is no such folder.
+    pub fn made(dir: &Path, names: &Names) -> Result<Self, Failure> {
         let told = |text: String| Failure::Told(text, 1);
         if !dir.is_dir() {
             return Err(told(format!("{} is no folder", dir.display())));
@@ -64,7 +80,7 @@ impl Folder {
             dir: dir.to_path_buf(),
             files: Files::new(&settings, std::process::id()),
             settings,
-            server: lock::holder(dir),
+            server: None,
             fresh: fresh()?,
         })
     }

@@ -367,13 +367,10 @@ fn write(all: &Value, out: &mut dyn Write) -> std::io::Result<()> {
         )?;
     }
     writeln!(out, "\nExpiries")?;
-    for (name, n) in all["expiries"].as_object().into_iter().flatten() {
-        writeln!(
-            out,
-            "  {:<24} {:>12} keys",
-            name.replace('_', " "),
-            number(n)
-        )?;
+    let names = SOON.iter().map(|(name, _)| *name);
+    for name in names.chain(["later", "in_all"]) {
+        let n = number(&all["expiries"][name]);
+        writeln!(out, "  {:<24} {n:>12} keys", name.replace('_', " "))?;
     }
     Ok(())
 }

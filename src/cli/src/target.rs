@@ -100,7 +100,7 @@ impl Target {
         OsDisk
             .create_dir(path)
             .map_err(|e| Failure::Told(format!("{}: {e}", path.display()), 1))?;
-        Folder::open(path, names)
+        Folder::made(path, names)
     }
 
     /// Reads what was made, as a start will.

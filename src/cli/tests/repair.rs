@@ -137,3 +137,39 @@ fn an_earlier_moment_in_place() {
 fn unix(ms: u64) -> String {
     format!("@{}.{:03}", ms / 1000, ms % 1000)
 }
+
+/// This process holds the lock as a server would.
+#[test]
+fn a_locked_folder_is_looked_at_and_not_repaired() {
+    let temp = tempfile::tempdir().unwrap();
+    drop(fill(temp.path(), true));
+    let lock = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(temp.path().join("persist.lock"))
+        .unwrap();
+    rustix::fs::fcntl_lock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    damage(&incr(temp.path(), 2), 210);
+    let before = image_but_lock(temp.path());
+    let pid = std::process::id();
+    let dir = temp.path().to_str().unwrap();
+    let said = tool(&["check", dir, "--json"]);
+    said.has(&format!("a server (process {pid}) owns this folder"));
+    assert_eq!(said.json()["server_pid"], pid);
+    for more in [&["--yes"][..], &["--in-place", "--yes"], &["--json"]] {
+        let said = repair(temp.path(), more);
+        assert_eq!(said.code, 1, "{said:?}");
+        said.has(&format!("the process {pid} holds"));
+    }
+    assert!(image_but_lock(temp.path()) == before);
+    drop(lock);
+    assert_eq!(repair(temp.path(), &["--in-place", "--yes"]).code, 0);
+}
+
+/// Opening and closing the lock's file would give the lock up.
+fn image_but_lock(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let log = image(&dir.join("persist-aof")).into_iter();
+    log.chain([(dir.into(), fs::read(dir.join("persist.rdb")).unwrap())])
+        .collect()
+}

@@ -25,6 +25,7 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::keys::{EventClass, Garbage, Keys, Outcome};
 use crate::persist::Persist;
 use crate::persist::executor::Executor;
+use crate::persist::online::Task;
 use crate::persist::start::Beginning;
 use crate::settings::Settings;
 use crate::watch::Watched;
@@ -424,6 +425,14 @@ impl Engine {
     /// Whether every effect up to `seq` is durable.
     pub fn is_durable(&self, seq: u64) -> bool {
         self.persist.is_durable(seq)
+    }
+
+    /// PERSIST.VERIFY: what is to be checked, for a thread of the host's.
+    ///
+    /// # Errors
+    /// One is under way.
+    pub fn verify(&mut self) -> Result<Task, CommandError> {
+        self.persist.verify(&self.limits)
     }
 
     /// PERSIST.LASTSAVE: unix time in seconds.

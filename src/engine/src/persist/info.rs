@@ -34,6 +34,7 @@ impl Persist {
         if let Some(log) = &self.log {
             self.info_log(log, &mut p);
         }
+        self.info_verify(&mut p);
         p("seq", &self.seq.to_string());
         p("history", &self.history.to_string());
         for (db, table) in space.databases().filter(|(_, t)| !t.is_empty()) {

@@ -15,6 +15,7 @@
 //!   when a client asks.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
+//! - [`online`]: the files checked while the server goes on (PERSIST.VERIFY).
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
 //! - [`rescue`]: a sound log of what a start refuses; for the offline tool.
 
@@ -27,6 +28,7 @@ pub mod heal;
 pub mod info;
 pub mod load;
 pub mod log;
+pub mod online;
 pub mod reading;
 pub mod repair;
 pub mod replay;
@@ -126,6 +128,7 @@ pub struct Persist {
     rewrite: Rewrite,
     timings: Timings,
     counters: Counters,
+    verifications: online::Verifications,
     temp_number: u64,
     /// Up to where somebody wants to hear that it is durable.
     sync_asked: u64,
@@ -270,6 +273,7 @@ impl Persist {
         self.flush(host);
         self.try_heal(host);
         self.close_if_due();
+        self.verification_ended(host);
         self.save_if_due(host, space);
         self.advance_rewrite(host, space);
     }

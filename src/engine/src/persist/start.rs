@@ -148,6 +148,7 @@ impl Persist {
             rewrite: Default::default(),
             timings: Timings::default(),
             counters,
+            verifications: Default::default(),
             temp_number: 0,
             sync_asked: 0,
             poisoned: false,

@@ -6,7 +6,8 @@ use crate::base::hash::Seed;
 use crate::data::value::Limits;
 use crate::format::HistoryId;
 use crate::format::resp::push_command;
-use crate::io::mem::MemDisk;
+use crate::io::faulty::{Fault, FaultyDisk};
+use crate::io::mem::{Crash, MemDisk};
 use crate::io::{Disk, ReadDisk, read_file};
 use crate::persist::files::Files;
 use crate::persist::load::Loader;
@@ -54,7 +55,7 @@ fn scene(rdb: bool) -> (MemDisk, Vec<Vec<String>>) {
     (disk, want)
 }
 
-fn reseal(disk: &MemDisk, dir: &str, numbers: (u64, u64)) -> Result<Reseal, String> {
+fn reseal(disk: &dyn Disk, dir: &str, numbers: (u64, u64)) -> Result<Reseal, String> {
     let fresh = (HistoryId::new([9; 16]).unwrap(), Seed([9; 16]));
     let loader = Loader {
         disk,
@@ -203,4 +204,42 @@ fn what_cannot_be_taken_is_named() {
         let told = reseal(&disk, "/out", (1, 1)).unwrap_err();
         assert!(told.contains("found the end"), "{told}");
     }
+}
+
+/// Power fails at every step of sealing in place: a start finds what the old
+/// files gave it, the new log, or refuses.
+#[test]
+fn power_failures_while_a_log_is_sealed_in_place() {
+    let (disk, want) = scene(true);
+    without_flush(&disk);
+    // What is edited in the last group looks like a torn end, which is cut.
+    let before = start(&disk.kill(), "/data").unwrap().dump();
+    let mut finished = false;
+    for n in 1..80 {
+        let mem = disk.kill();
+        let faulty = FaultyDisk::new(Arc::new(mem.clone()));
+        faulty.faults().set(n, Fault::PowerOff);
+        finished = reseal(&faulty, "/data", (10, 10)).is_ok();
+        for seed in 0..8 {
+            let how = match seed {
+                0 => Crash::DropUnsynced,
+                seed => Crash::Torn {
+                    seed,
+                    granularity: 512,
+                },
+            };
+            match start(&mem.crash(how), "/data") {
+                Ok(rig) => {
+                    let found = rig.dump();
+                    let legal = found == want || (found == before && !finished);
+                    assert!(legal, "step {n}, {seed}: {found:?}");
+                }
+                Err(e) => assert!(!finished && e.contains("history"), "step {n}: {e}"),
+            }
+        }
+        if finished {
+            break;
+        }
+    }
+    assert!(finished);
 }

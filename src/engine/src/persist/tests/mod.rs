@@ -9,6 +9,7 @@ mod driver;
 mod faults;
 mod forged;
 mod model;
+mod online;
 mod recovery;
 mod stages;
 mod traffic;
