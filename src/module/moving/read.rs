@@ -19,8 +19,7 @@ pub enum Found {
     Nothing,
     /// A value; its commands.
     Value(Vec<Words>),
-    /// A kind that durable keys don't have: a module's, or a hash whose
-    /// fields have TTLs.
+    /// A kind that durable keys don't have: a module's.
     Foreign,
 }
 
@@ -62,10 +61,10 @@ pub fn value(ctx: Ctx<'_>, key: &[u8]) -> Found {
         }
         Some(b"hash") => {
             let pairs = all(c"HGETALL", &[key]);
-            if has_field_ttls(ctx, key, &pairs) {
-                return Found::Foreign;
-            }
-            in_parts(b"HSET", 2, pairs)
+            let ttls = field_ttls(ctx, key, &pairs);
+            let mut commands = in_parts(b"HSET", 2, pairs);
+            commands.extend(ttls);
+            commands
         }
         Some(b"stream") => stream(ctx, key),
         _ => return Found::Foreign,
@@ -97,15 +96,24 @@ fn list(ctx: Ctx<'_>, key: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// From version 7.4 on, fields may have TTLs; before, the command is unknown.
-fn has_field_ttls(ctx: Ctx<'_>, key: &[u8], pairs: &[Vec<u8>]) -> bool {
+fn field_ttls(ctx: Ctx<'_>, key: &[u8], pairs: &[Vec<u8>]) -> Vec<Words> {
     let fields: Vec<&[u8]> = pairs.iter().step_by(2).map(Vec::as_slice).collect();
-    fields.chunks(PART).any(|part| {
+    let mut commands = Vec::new();
+    for part in fields.chunks(PART) {
         let count = part.len().to_string();
         let mut args = vec![key, b"FIELDS", count.as_bytes()];
         args.extend(part);
         let ttls = ctx.call(c"HPEXPIRETIME", &args).list();
-        ttls.iter().any(|ttl| matches!(ttl, Answer::Int(0..)))
-    })
+        for (field, ttl) in part.iter().zip(ttls) {
+            if let Answer::Int(at @ 0..) = ttl {
+                let at = at.to_string();
+                let command: [&[u8]; 6] =
+                    [b"HPEXPIREAT", key, at.as_bytes(), b"FIELDS", b"1", field];
+                commands.push(words(&command, &[]));
+            }
+        }
+    }
+    commands
 }
 
 /// A field of XINFO's reply.
