@@ -567,6 +567,7 @@ const WITHOUT_KEYS: &[&str] = &[
     "BGSAVE",
     "REWRITE",
     "SYNC",
+    "VERIFY",
     "LASTSAVE",
     "INFO",
     "HELP",
@@ -688,8 +689,8 @@ fn every_durable_command_is_described() {
         );
         let host = info(client.words(&format!("COMMAND INFO {name}")).unwrap());
         if [
-            "SAVE", "BGSAVE", "REWRITE", "SYNC", "LASTSAVE", "INFO", "HELP", "_REFUSE", "ADOPT",
-            "RELEASE",
+            "SAVE", "BGSAVE", "REWRITE", "SYNC", "VERIFY", "LASTSAVE", "INFO", "HELP", "_REFUSE",
+            "ADOPT", "RELEASE",
         ]
         .contains(&name.as_str())
         {
