@@ -10,11 +10,28 @@ use persist_tools::{Error, Result};
 use super::{DATABASES, Differential, durable, expect_ok};
 use crate::argv::Argv;
 
+/// Commands between two looks at what comes back.
+const SOME: u64 = 200;
+
 impl Differential {
-    /// What is durable comes back from each kind of file, exactly.
+    /// Both keyspaces end up the same, and what is durable comes back.
     pub fn persistence(&mut self) -> Result<()> {
-        let mut before = self.compare_contents("at the end")?;
+        let before = self.compare_contents("at the end")?;
         self.compare_encodings(&before)?;
+        self.comes_back(before)
+    }
+
+    /// The same on a host that hasn't these commands: nothing to compare with, but what is durable comes back.
+    pub fn persistence_alone(&mut self, commands: u64) -> Result<()> {
+        let mut before = self.some_more()?;
+        for _ in 0..commands / SOME {
+            before = self.some_more()?;
+        }
+        self.comes_back(before)
+    }
+
+    /// What is durable comes back from each kind of file, exactly.
+    fn comes_back(&mut self, mut before: Contents) -> Result<()> {
         if before.is_empty() {
             return Err(Error::new("nothing is left to save"));
         }
@@ -57,7 +74,7 @@ impl Differential {
     /// More writes to the durable keyspace alone.
     fn some_more(&mut self) -> Result<Contents> {
         let mut client = self.server.raw()?;
-        for _ in 0..200 {
+        for _ in 0..SOME {
             let argv = self.maker.next();
             client.command(&durable(&argv))?;
         }
