@@ -88,12 +88,7 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
     }
     let path = options.target.path(&folder)?;
     show(&folder, &plan, out)?;
-    let question = if options.target.in_place() {
-        format!("Change {} itself?", path.display())
-    } else {
-        format!("Write the result to {}?", path.display())
-    };
-    options.target.ask(out, &question)?;
+    options.target.ask(out, &path)?;
     let numbers = if options.target.in_place() {
         names::free_numbers(&loader)?
     } else {

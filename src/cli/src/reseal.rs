@@ -63,12 +63,7 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
         )?;
     }
     writeln!(out, "The data set has {} keys then.", found.keys)?;
-    let question = if options.target.in_place() {
-        format!("Change {} itself?", path.display())
-    } else {
-        format!("Write the result to {}?", path.display())
-    };
-    options.target.ask(out, &question)?;
+    options.target.ask(out, &path)?;
     let numbers = if options.target.in_place() {
         names::free_numbers(&loader)?
     } else {

@@ -2,7 +2,7 @@
 //! read, unless it is told otherwise; and whether it may.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use persist_engine::io::Disk;
@@ -68,11 +68,11 @@ impl Target {
         Ok(path)
     }
 
-    /// Asks, if it has to.
+    /// Asks whether to write to `path`, if it has to.
     ///
     /// # Errors
     /// The answer isn't yes.
-    pub fn ask(&self, out: &mut dyn Write, question: &str) -> Result<(), Failure> {
+    pub fn ask(&self, out: &mut dyn Write, path: &Path) -> Result<(), Failure> {
         out.flush()?;
         if self.yes {
             return Ok(());
@@ -80,6 +80,11 @@ impl Target {
         let mut line = String::new();
         let input = io::stdin();
         if input.is_terminal() {
+            let path = path.display();
+            let question = match self.in_place {
+                true => format!("Change {path} itself?"),
+                false => format!("Write the result to {path}?"),
+            };
             eprint!("{question} [y/N] ");
             input.read_line(&mut line)?;
         }
@@ -96,7 +101,7 @@ impl Target {
     ///
     /// # Errors
     /// The disk's.
-    pub fn make(&self, path: &std::path::Path, names: &Names) -> Result<Folder, Failure> {
+    pub fn make(&self, path: &Path, names: &Names) -> Result<Folder, Failure> {
         OsDisk
             .create_dir(path)
             .map_err(|e| Failure::Told(format!("{}: {e}", path.display()), 1))?;
