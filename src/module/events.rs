@@ -10,9 +10,12 @@ use redis_module::raw;
 use crate::blocking;
 use crate::config;
 use crate::ffi::{Ctx, host};
+use crate::guard;
+use crate::held;
+use crate::pipelines;
 use crate::route;
 use crate::state::{
-    self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
+    self, ENDING, HOLDS, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
 };
 use crate::survey;
 use crate::sync;
@@ -94,12 +97,15 @@ extern "C" fn on_loop(
 ) {
     if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
         set(&IN_WINDOW, false);
+        pipelines::next_pass();
         return;
     }
     on_server(ctx, |ctx| {
         blocking::end_of_pass();
         before_replies();
+        held::release();
         sync::end_of_pass();
+        guard::watch(ctx, get(&HOLDS));
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
             set(&STALE, false);
@@ -107,6 +113,23 @@ extern "C" fn on_loop(
         }
         set(&IN_WINDOW, true);
     });
+}
+
+/// A background job has ended. This may come in the middle of a long script,
+/// whose unit must stay whole; then the next hook hears of it.
+pub fn work_ended() {
+    let unit = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
+    let free = state::with(None, |engine, host| {
+        let free = host.detached_ctx().flags() & unit == 0;
+        if free {
+            engine.hear(host);
+        }
+        free
+    });
+    if free == Some(true) {
+        held::release();
+        sync::end_of_pass();
+    }
 }
 
 extern "C" fn on_cron(
@@ -118,6 +141,7 @@ extern "C" fn on_cron(
     on_server(ctx, |ctx| {
         apply_settings();
         state::with(None, |engine, host| engine.tick(host));
+        pipelines::sweep();
         survey::step(ctx);
     });
 }
