@@ -4,10 +4,11 @@ use std::ffi::{CStr, CString, c_int};
 use std::ptr::null_mut;
 
 use persist_engine::command::spec::Find;
-use persist_engine::command::{Flags, KeyAccess, KeySpec, Spec, table};
+use persist_engine::command::{Flags, KeyAccess, KeySpec, Spec, syntax, table};
 use redis_module::raw;
 
 use crate::admin;
+use crate::arguments::Arguments;
 use crate::dispatch::{ENTRIES, Entry};
 use crate::ffi::{Ctx, c_string, host};
 
@@ -26,6 +27,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
                 categories: &categories_of(spec),
                 arity: spec.arity,
                 keys: spec.keys,
+                syntax: spec.syntax,
                 since: spec.since,
                 complexity: spec.complexity,
                 summary: spec.summary,
@@ -42,6 +44,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
                 categories: command.categories,
                 arity: command.arity,
                 keys: &[],
+                syntax: command.syntax,
                 since: "1.0.0",
                 complexity: command.complexity,
                 summary: command.summary,
@@ -65,6 +68,8 @@ pub struct Registration<'a> {
     pub arity: i32,
     /// Where its keys are.
     pub keys: &'a [KeySpec],
+    /// Its arguments, in the notation of [`syntax`].
+    pub syntax: &'a str,
     /// First version with it.
     pub since: &'a str,
     /// Time complexity.
@@ -129,6 +134,9 @@ pub fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
     let command = unsafe { host!(RedisModule_GetCommand(ctx.as_ptr(), name.as_ptr())) };
     let mut keys: Vec<_> = r.keys.iter().map(key_spec).collect();
     keys.push(end_of_keys());
+    let parsed = syntax::parse(r.syntax)
+        .map_err(|why| format!("the arguments of {} are wrongly declared: {why}", r.name))?;
+    let mut arguments = Arguments::new(&parsed, r.keys.len());
     let texts: [CString; 3] = [r.summary, r.complexity, r.since].map(c_string);
     let version = raw::RedisModuleCommandInfoVersion {
         version: 1,
@@ -149,9 +157,10 @@ pub fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
         } else {
             keys.as_mut_ptr()
         },
-        args: null_mut(),
+        args: arguments.as_mut_ptr(),
     };
-    // SAFETY: the host copies everything; the key specs end with an invalid one.
+    // SAFETY: the host copies everything; the key specs end with an invalid one,
+    // the arguments with one without a name.
     let told = unsafe { host!(RedisModule_SetCommandInfo(command, &raw const info)) };
     if told != raw::REDISMODULE_OK as c_int {
         return refused("the description");

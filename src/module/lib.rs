@@ -4,6 +4,7 @@
 
 mod admin;
 mod alloc;
+mod arguments;
 mod blocking;
 mod call;
 mod command;

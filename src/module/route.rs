@@ -50,6 +50,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
             categories: "fast",
             arity: -2,
             keys: &[],
+            syntax: "message",
             since: "1.0.0",
             complexity: "O(1)",
             summary: "What a command becomes that persist.route forbids: replies why.",

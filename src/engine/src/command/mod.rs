@@ -19,6 +19,7 @@ pub mod sort;
 pub mod spec;
 pub mod stream;
 pub mod string;
+pub mod syntax;
 pub mod table;
 pub mod tape;
 pub mod wait;
