@@ -11,19 +11,20 @@ use crate::admin;
 use crate::arguments::Arguments;
 use crate::dispatch::{ENTRIES, Entry};
 use crate::ffi::{Ctx, c_string, host};
+use crate::version::Version;
 
 /// Registers every command.
 ///
 /// # Errors
 /// Which one the host refused.
-pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
+pub fn register(ctx: Ctx<'_>, version: Version) -> Result<(), String> {
     for (spec, entry) in table::all().zip(ENTRIES) {
         register_one(
             ctx,
             &Registration {
                 name: spec.name,
                 entry,
-                flags: &flags_of(spec),
+                flags: &flags_of(spec, version),
                 categories: &categories_of(spec),
                 arity: spec.arity,
                 keys: spec.keys,
@@ -78,14 +79,16 @@ pub struct Registration<'a> {
     pub summary: &'a str,
 }
 
-fn flags_of(spec: &Spec) -> String {
+fn flags_of(spec: &Spec, version: Version) -> String {
+    // From 7.2 on, scripts may use what waits: it never does there.
+    let no_script = spec.flags.has(Flags::NOSCRIPT) && version.is_redis_before(7, 2);
     words(&[
         (spec.flags.has(Flags::WRITE), "write"),
         (spec.flags.has(Flags::READONLY), "readonly"),
         (spec.flags.has(Flags::DENYOOM), "deny-oom"),
         (spec.flags.has(Flags::FAST), "fast"),
         (spec.flags.has(Flags::BLOCKING), "blocking"),
-        (spec.flags.has(Flags::NOSCRIPT), "deny-script"),
+        (no_script, "deny-script"),
     ])
 }
 

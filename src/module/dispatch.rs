@@ -12,7 +12,7 @@ use redis_module::raw;
 use crate::blocking;
 use crate::ffi::{self, Ctx};
 use crate::reply::HostReply;
-use crate::state::{self, Caller, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
+use crate::state::{self, BLOCK_REFUSED, Caller, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
 
 /// A command's function, as the host calls it.
 pub type Entry =
@@ -138,6 +138,7 @@ fn execute<'a>(
     let call = Call {
         db,
         atomic: flags & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0,
+        refuses_block: flags & raw::REDISMODULE_CTX_FLAGS_LUA != 0 && state::get(&BLOCK_REFUSED),
     };
     let caller = Caller {
         ctx,

@@ -68,6 +68,8 @@ pub static LOADING: AtomicBool = AtomicBool::new(false);
 pub static IN_WINDOW: AtomicBool = AtomicBool::new(false);
 /// Whether replies may leave right after a command, without the hook.
 pub static SYNC_EACH: AtomicBool = AtomicBool::new(false);
+/// Whether XREAD's BLOCK is an error in scripts.
+pub static BLOCK_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Whether the server is about to end.
 pub static ENDING: AtomicBool = AtomicBool::new(false);
 /// `latency-monitor-threshold`; 0 is off.

@@ -66,12 +66,14 @@ impl fmt::Display for OpenError {
 }
 
 /// Circumstances of one command.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Call {
     /// The selected database.
     pub db: u32,
     /// Whether it is part of a transaction or script, which the log keeps whole.
     pub atomic: bool,
+    /// Whether asking to wait is an error; see [`Cx::refuses_block`].
+    pub refuses_block: bool,
 }
 
 /// The durable keyspace with its persistence.
@@ -334,6 +336,7 @@ impl Engine {
             reply,
             spec,
             may_cache,
+            refuses_block: call.refuses_block,
             waiter,
         };
         let result = command::execute(&mut cx, args);

@@ -154,10 +154,17 @@ impl Rig {
             return Node::Error("ERR unknown command".into());
         };
         let mut reply = Recorder::default();
-        match self
-            .engine
-            .execute(&mut self.host, spec, args, Call { db, atomic }, &mut reply)
-        {
+        match self.engine.execute(
+            &mut self.host,
+            spec,
+            args,
+            Call {
+                db,
+                atomic,
+                ..Call::default()
+            },
+            &mut reply,
+        ) {
             Ok(()) => reply.take(),
             Err(e) => Node::Error(e.to_string()),
         }

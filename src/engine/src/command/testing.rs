@@ -125,6 +125,7 @@ impl Bench {
                 reply: &mut recorder,
                 spec,
                 may_cache: true,
+                refuses_block: false,
                 waiter: None,
             },
             args,

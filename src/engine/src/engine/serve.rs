@@ -40,7 +40,13 @@ impl Engine {
             self.persist.may_write()?;
             self.has_room(spec)?;
         }
-        let (mut waiter, call) = (Waiter::default(), Call { db, atomic: false });
+        let (mut waiter, call) = (
+            Waiter::default(),
+            Call {
+                db,
+                ..Call::default()
+            },
+        );
         self.run(host, spec, args, call, reply, Some(&mut waiter))?;
         let Some(wish) = waiter.wish else {
             return Ok(None);
@@ -117,7 +123,7 @@ impl Engine {
         };
         let call = Call {
             db: client.db,
-            atomic: false,
+            ..Call::default()
         };
         let may_write = if client.spec.flags.has(Flags::WRITE) {
             self.persist.may_write()

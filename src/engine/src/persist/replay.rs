@@ -106,6 +106,7 @@ impl<'a> Replay<'a> {
                 reply: &mut NoReply,
                 spec,
                 may_cache: true,
+                refuses_block: false,
                 waiter: None,
             };
             if let Err(e) = command::execute(&mut cx, &argv) {
