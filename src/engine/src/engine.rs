@@ -250,6 +250,7 @@ impl Engine {
             clock: Some(&*self.clock),
             now: Some(now),
             written_ms: 0,
+            in_parts: true,
         })
     }
 
@@ -330,6 +331,7 @@ impl Engine {
             clock: Some(&*self.clock),
             now: None,
             written_ms: 0,
+            in_parts: false,
         };
         let mut cx = Cx {
             ks,

@@ -118,6 +118,7 @@ impl Bench {
             },
             now: None,
             written_ms: 0,
+            in_parts: false,
         };
         match execute(
             &mut Cx {

@@ -100,6 +100,7 @@ impl<'a> Replay<'a> {
                 clock: None,
                 now: None,
                 written_ms: group.header.time_ms,
+                in_parts: false,
             };
             let mut cx = Cx {
                 ks,
