@@ -11,7 +11,7 @@ use redis_module::raw;
 
 use crate::ffi::{self, Ctx};
 use crate::reply::HostReply;
-use crate::state::{self, Caller, HOLDS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
+use crate::state::{self, BLOCK_REFUSED, Caller, HOLDS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
 use crate::{blocking, guard, held, pipelines};
 
 /// A command's function, as the host calls it.
@@ -139,6 +139,7 @@ fn execute<'a>(
     let call = Call {
         db,
         atomic: flags & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0,
+        refuses_block: flags & raw::REDISMODULE_CTX_FLAGS_LUA != 0 && state::get(&BLOCK_REFUSED),
         held: false,
     };
     let holds = state::get(&HOLDS);

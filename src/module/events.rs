@@ -19,6 +19,7 @@ use crate::state::{
 };
 use crate::survey;
 use crate::sync;
+use crate::version::Version;
 
 /// In the crate's bindings this one has no definition to link with.
 const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
@@ -255,7 +256,7 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
     LATENCY_THRESHOLD.store(number(c"latency-monitor-threshold"), Ordering::Relaxed);
     // From version 8 on, both servers send replies from their I/O threads
     // right after a command, unless appendfsync says always.
-    let overtaken = major_version(ctx) >= 8
+    let overtaken = Version::of(ctx).number.0 >= 8
         && number(c"io-threads") > 1
         && ctx.config(c"appendfsync").as_deref() != Some("always");
     let logging = state::with(None, |engine, _| engine.settings().appendonly).unwrap_or(true);
@@ -268,13 +269,4 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
         );
     }
     set(&SYNC_EACH, inline);
-}
-
-/// The server's own version; as a module host, Valkey says 7.2 for ever.
-fn major_version(ctx: Ctx<'_>) -> u32 {
-    [c"valkey_version", c"redis_version"]
-        .into_iter()
-        .find_map(|field| ctx.info(c"server", field))
-        .and_then(|version| version.split('.').next()?.parse().ok())
-        .unwrap_or(0)
 }

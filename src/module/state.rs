@@ -71,6 +71,8 @@ pub static SYNC_EACH: AtomicBool = AtomicBool::new(false);
 /// Whether replies are held back until what they tell of is durable, as of
 /// the last pass.
 pub static HOLDS: AtomicBool = AtomicBool::new(false);
+/// Whether XREAD's BLOCK is an error in scripts.
+pub static BLOCK_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Whether the server is about to end.
 pub static ENDING: AtomicBool = AtomicBool::new(false);
 /// `latency-monitor-threshold`; 0 is off.

@@ -68,12 +68,14 @@ impl fmt::Display for OpenError {
 }
 
 /// Circumstances of one command.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Call {
     /// The selected database.
     pub db: u32,
     /// Whether it is part of a transaction or script, which the log keeps whole.
     pub atomic: bool,
+    /// Whether asking to wait is an error; see [`Cx::refuses_block`].
+    pub refuses_block: bool,
     /// Whether its reply is held back until what it tells of is durable;
     /// otherwise that must be so at the end of the pass.
     pub held: bool,
@@ -264,6 +266,7 @@ impl Engine {
             clock: Some(&*self.clock),
             now: Some(now),
             written_ms: 0,
+            in_parts: true,
         })
     }
 
@@ -345,12 +348,14 @@ impl Engine {
             clock: Some(&*self.clock),
             now: None,
             written_ms: 0,
+            in_parts: false,
         };
         let mut cx = Cx {
             ks,
             reply,
             spec,
             may_cache,
+            refuses_block: call.refuses_block,
             waiter,
         };
         let result = command::execute(&mut cx, args);
@@ -390,8 +395,8 @@ impl Engine {
         let before = self.persist.seq();
         let call = Call {
             db,
-            atomic: false,
             held: true,
+            ..Call::default()
         };
         let result = if spec.flags.has(Flags::BLOCKING) {
             self.execute_or_wait(host, spec, args, call, reply)

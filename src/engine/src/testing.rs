@@ -150,8 +150,12 @@ impl Rig {
 
     /// Runs one command in `db`; `atomic` as inside a transaction.
     pub fn argv(&mut self, db: u32, atomic: bool, args: &[&[u8]]) -> Node {
-        let held = false;
-        self.call(Call { db, atomic, held }, args)
+        let call = Call {
+            db,
+            atomic,
+            ..Call::default()
+        };
+        self.call(call, args)
     }
 
     /// Runs one command.

@@ -482,8 +482,8 @@ fn ask(db: u32, args: &[&[u8]]) -> Result<Node, String> {
     let spec = spec.ok_or("no such command")?;
     let call = Call {
         db,
-        atomic: false,
         held: true,
+        ..Call::default()
     };
     with_engine(|engine, host| engine.execute(host, spec, args, call, &mut reply))
         .ok_or(BUSY)?
@@ -499,6 +499,7 @@ fn rebuild_here(db: u32, key: &[u8], commands: &[Words]) -> Result<u64, String> 
         db,
         atomic: true,
         held: true,
+        ..Call::default()
     };
     let mut served = Vec::new();
     let done = with_engine(|engine, host| {

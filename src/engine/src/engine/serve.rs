@@ -117,8 +117,8 @@ impl Engine {
         };
         let call = Call {
             db: client.db,
-            atomic: false,
             held: self.persist.holds(),
+            ..Call::default()
         };
         let may_write = if client.spec.flags.has(Flags::WRITE) {
             self.persist.may_write()

@@ -29,8 +29,7 @@ impl Shop {
         let mut reply = Recorder::default();
         let call = Call {
             db,
-            atomic: false,
-            held: false,
+            ..Call::default()
         };
         let Rig { engine, host, .. } = &mut self.rig;
         match engine.execute_or_wait(host, spec, &args, call, &mut reply) {

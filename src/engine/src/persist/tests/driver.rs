@@ -421,7 +421,13 @@ impl Life {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 let before = self.rig.info("seq");
-                self.rig.call(Call { db, atomic, held }, &args);
+                let call = Call {
+                    db,
+                    atomic,
+                    held,
+                    ..Call::default()
+                };
+                self.rig.call(call, &args);
                 self.accepted |= !held && self.rig.info("seq") != before;
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
