@@ -3,16 +3,25 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # More arguments, for the targets whose help names ARGS: make bench ARGS=--quick
 ARGS ?=
+# One of the servers that `make hosts` fetches: make test HOST=valkey-9.1
+HOST ?=
+ifneq ($(HOST),)
+export REDIS_SERVER := $(CURDIR)/.cache/hosts/$(HOST)/$(firstword $(subst -, ,$(HOST)))-server
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: real-input stalls help setup run build test readme lint fmt bench torture clients differential clean
+.PHONY: hosts test-matrix real-input stalls help setup run build test readme lint fmt bench torture clients differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'REDIS_SERVER=path runs and tests with another server; PORT=n is the first port that run tries.'
+	@echo 'REDIS_SERVER=path runs and tests with another server, HOST=name with one that make hosts fetches; PORT=n is the first port that run tries.'
 
 setup: ## Install what is missing (libclang, clang, redis-server) on Debian and Ubuntu
+	@$(if $(HOST),bash tests/hosts.sh $(HOST))
 	@bash tests/setup.sh
+
+hosts: ## Fetch the servers that the module is tested on into .cache/hosts: redis-7.0 redis-8.0 valkey-8.1 valkey-9.1
+	@bash tests/hosts.sh $(HOST)
 
 run: build ## Start a redis-server with the module on a free port, data in ./data; ARGS go to it
 	@bash tests/run.sh $(ARGS)

@@ -180,12 +180,13 @@ fn copy_log(from: &Path, root: &Path) -> PathBuf {
 }
 
 fn check_aof(manifest: &Path) {
-    let beside = server_binary().with_file_name("redis-check-aof");
-    let tool = if beside.is_file() {
-        beside
-    } else {
-        "redis-check-aof".into()
-    };
+    // The host's own; or Redis's, for a host that came without.
+    let server = server_binary();
+    let beside = ["redis-check-aof", "valkey-check-aof"].map(|name| server.with_file_name(name));
+    let tool = beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| "redis-check-aof".into());
     let dir = manifest.parent().unwrap();
     let before = image(dir);
     let output = Command::new(tool).arg(manifest).output().unwrap();

@@ -11,6 +11,8 @@ import redis
 
 MODULE = os.environ["PERSIST_MODULE"]
 BINARY = os.environ.get("REDIS_SERVER") or "redis-server"
+# How many threads it reads and writes with; as the server has it, if not said.
+IO_THREADS = os.environ.get("IO_THREADS")
 
 
 def free_port():
@@ -36,6 +38,8 @@ class Server:
             "--appendonly", "no", "--logfile", os.path.join(self.dir, "server.log"),
             "--loadmodule", MODULE, "--persist.appendfsync", self.policy, "--persist.route", self.route,
         ]
+        if IO_THREADS:
+            arguments += ["--io-threads", IO_THREADS]
         self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
         end = time.monotonic() + 30
         while True:

@@ -37,6 +37,12 @@ pub fn server_binary() -> PathBuf {
         .map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
+/// How many threads the servers of tests read and write with: `IO_THREADS`, or as the server has it. A builder's own
+/// `io-threads` goes before that.
+pub fn io_threads() -> Option<String> {
+    std::env::var("IO_THREADS").ok().filter(|n| !n.is_empty())
+}
+
 /// The module: `PERSIST_MODULE`, or the release build.
 ///
 /// # Panics
@@ -419,6 +425,7 @@ impl Server {
             "enable-module-command yes".into(),
             "enable-protected-configs yes".into(),
         ];
+        lines.extend(io_threads().map(|n| format!("io-threads {n}")));
         if let Some(module) = &builder.module {
             let args: String = builder
                 .module_args
