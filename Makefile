@@ -34,6 +34,11 @@ test: build ## Run every test, against a real redis-server; ARGS="--test NAME" f
 	@bash tests/clients/install.sh
 	$(CARGO) test --workspace --no-fail-fast $(ARGS)
 
+test-matrix: export WITH_PYTHON = 1
+test-matrix: build ## Run the tests on each host that make hosts fetches, with io-threads 1 and 4; ARGS="--part valkey-9.1" for less
+	@bash tests/clients/install.sh
+	@bash tests/matrix.sh $(ARGS)
+
 readme: setup ## Rewrite README.md's tables of settings and commands from their declarations
 	UPDATE_README=1 $(CARGO) test --test readme
 
