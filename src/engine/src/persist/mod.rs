@@ -134,6 +134,8 @@ pub struct Persist {
     sync_asked: u64,
     /// Set by a panic inside a write: memory can't be trusted any more.
     poisoned: bool,
+    /// What was lost, if the data set comes of damaged files.
+    rescued: Option<rescue::Report>,
 }
 
 /// What INFO tells beyond the present state.

@@ -11,5 +11,6 @@ mod forged;
 mod model;
 mod online;
 mod recovery;
+mod salvage;
 mod stages;
 mod traffic;
