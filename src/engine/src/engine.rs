@@ -158,6 +158,7 @@ impl Engine {
             clock: clock.clone(),
             settings,
             pid,
+            memory,
             fresh,
         };
         let (persist, space) =

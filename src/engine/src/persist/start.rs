@@ -39,6 +39,8 @@ pub struct Beginning {
     pub settings: Settings,
     /// The server's process id.
     pub pid: u32,
+    /// Bytes that the data take in memory.
+    pub memory: fn() -> usize,
     /// For a keyspace that begins now.
     pub fresh: (HistoryId, Seed),
 }
@@ -220,6 +222,7 @@ impl Persist {
             clock,
             settings,
             pid,
+            memory,
             fresh,
         } = begin;
         let files = Files::new(&settings, pid);
@@ -287,6 +290,8 @@ impl Persist {
             temp_number: 0,
             sync_asked: 0,
             poisoned: false,
+            memory,
+            sizes: Default::default(),
             rescued: None,
         };
         if let Some(rescued) = &rescued {
@@ -295,6 +300,10 @@ impl Persist {
             let mut manifest = persist.manifest_from(numbers, Some(rescued.before));
             persist.commit_base(&mut manifest, Some(&found.space))?;
             persist.manifest = Some(manifest);
+        }
+        if found.source == Source::Snapshot {
+            let path = persist.files.snapshot.clone();
+            persist.measured(true, persist.disk.len(&path).on("stat", &path)?);
         }
         let emptied = persist.close_files(&found.open_files)?;
         if persist.settings.appendonly {
@@ -463,6 +472,7 @@ impl Persist {
         if let Some(base) = &manifest.base {
             let path = self.files.in_log(&base.name);
             self.counters.base_len = self.disk.len(&path).on("stat", &path)?;
+            self.measure(&path)?;
         }
         self.manifest = Some(manifest);
         let target = LogFile { file, path, seq };
@@ -531,7 +541,7 @@ impl Persist {
         let wanted = promised_log || !self.settings.save_points().is_empty();
         if wanted && !self.poisoned {
             // A failure is logged; the host's shutdown can't be held up.
-            let _ = self.save(host, space);
+            let _ = self.save_anyway(host, space);
         }
         self.drain(host);
     }
