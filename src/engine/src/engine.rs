@@ -175,6 +175,7 @@ impl Engine {
             clock: clock.clone(),
             settings,
             pid,
+            memory,
             fresh,
         };
         let (persist, space) =

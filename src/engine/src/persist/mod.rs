@@ -13,7 +13,8 @@
 //! - [`log`]: effects become groups, groups become durable.
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails. [`sync`]:
 //!   when a client asks.
-//! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
+//! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork. [`room`]: whether
+//!   they would fit.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`online`]: the files checked while the server goes on (PERSIST.VERIFY).
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
@@ -35,6 +36,7 @@ pub mod replay;
 pub mod rescue;
 pub mod restore;
 pub mod rewrite;
+pub mod room;
 pub mod save;
 pub mod start;
 pub mod sync;
@@ -132,6 +134,11 @@ pub struct Persist {
     sync_asked: u64,
     /// Set by a panic inside a write: memory can't be trusted any more.
     poisoned: bool,
+    /// Bytes that the data take in memory.
+    memory: fn() -> usize,
+    sizes: room::Sizes,
+    /// What was lost, if the data set comes of damaged files.
+    rescued: Option<rescue::Report>,
 }
 
 /// What INFO tells beyond the present state.

@@ -11,5 +11,7 @@ mod forged;
 mod model;
 mod online;
 mod recovery;
+mod room;
+mod salvage;
 mod stages;
 mod traffic;
