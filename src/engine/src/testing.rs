@@ -61,7 +61,7 @@ impl Host for TestHost {
         ChildMemory::default()
     }
     fn kill_child(&mut self, _: i32) {
-        self.child = None;
+        self.child = Some(ChildEnd::Killed(9));
     }
     fn latency(&mut self, _: &'static str, _: u64) {}
 }
