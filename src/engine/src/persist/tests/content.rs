@@ -46,8 +46,8 @@ fn alive_fields(value: &str, now: u64) -> Option<String> {
     };
     let ends = |field: &str| field.rsplit_once('@').and_then(|(_, at)| at.parse().ok());
     let left: Vec<&str> = fields
-        .split(' ')
+        .split(", ")
         .filter(|field| ends(field).is_none_or(|at: u64| at > now))
         .collect();
-    (!left.is_empty()).then(|| format!("hash [{}]", left.join(" ")))
+    (!left.is_empty()).then(|| format!("hash [{}]", left.join(", ")))
 }

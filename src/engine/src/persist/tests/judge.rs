@@ -103,9 +103,12 @@ pub fn judge(
                 .map(|s| unlike(&s.content))
                 .min_by_key(Vec::len);
             let lines = &rig.host.lines;
+            let seqs: Vec<u64> = known.iter().map(|s| s.seq).collect();
             panic!(
-                "{}: a state that never was: {nearest:#?} {lines:#?}",
-                said()
+                "{}: at {} a state that never was: seq {} of {seqs:?}: {nearest:#?} {lines:#?}",
+                said(),
+                moment.now,
+                rig.engine.seq(),
             )
         });
     assert!(
