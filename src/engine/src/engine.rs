@@ -607,6 +607,12 @@ impl Engine {
         self.persist.apply(host, settings);
     }
 
+    /// The host takes a snapshot of its own at its end: one of ours is wanted,
+    /// too, if there is no log.
+    pub fn ask_last_save(&mut self) {
+        self.persist.ask_last_save();
+    }
+
     /// The server stops: writes and syncs the log, takes a last snapshot when
     /// save points are set, and waits until all is durable.
     pub fn shutdown(&mut self, host: &mut dyn Host) {
