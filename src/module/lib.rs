@@ -4,6 +4,7 @@
 
 mod admin;
 mod alloc;
+mod answer;
 mod arguments;
 mod blocking;
 mod call;
@@ -13,10 +14,13 @@ mod dispatch;
 mod events;
 mod executor;
 mod ffi;
+mod guard;
+mod held;
 mod host;
 mod info;
 mod lock;
 mod moving;
+mod pipelines;
 mod reaper;
 mod reply;
 mod route;
@@ -136,6 +140,7 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
         reaper: Reaper::start().map_err(threads)?,
         notes: Vec::new(),
         writers: Vec::new(),
+        doomed: Vec::new(),
     };
     let parts = Parts {
         disk: Arc::new(OsDisk),

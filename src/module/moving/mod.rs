@@ -482,6 +482,7 @@ fn ask(db: u32, args: &[&[u8]]) -> Result<Node, String> {
     let spec = spec.ok_or("no such command")?;
     let call = Call {
         db,
+        held: true,
         ..Call::default()
     };
     with_engine(|engine, host| engine.execute(host, spec, args, call, &mut reply))
@@ -493,9 +494,11 @@ fn ask(db: u32, args: &[&[u8]]) -> Result<Node, String> {
 /// Makes a durable key by these commands, as one unit; says what the log
 /// reached with it.
 fn rebuild_here(db: u32, key: &[u8], commands: &[Words]) -> Result<u64, String> {
+    // Nobody is told before it is durable, so the event loop needn't wait.
     let call = Call {
         db,
         atomic: true,
+        held: true,
         ..Call::default()
     };
     let mut served = Vec::new();
