@@ -407,7 +407,7 @@ impl Differential {
                 let ask = ["SORT_RO", "", "BY", "nosort"].map(|word| word.as_bytes().to_vec());
                 let mut ask = Argv::from(ask);
                 ask[1] = argv[1].clone();
-                self.client.command(&ask)?.encode().contains(&0)
+                self.command(&ask)?.encode().contains(&0)
             });
         };
         let kind = self.command(&[b"TYPE".to_vec(), argv[1].clone()])?;
