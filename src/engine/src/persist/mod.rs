@@ -54,7 +54,7 @@ use crate::format::manifest::{Manifest, ReplacedFile};
 use crate::host::{ChildEnd, Host, JobPanicked, Level};
 use crate::io::{Disk, DiskError};
 use crate::keyspace::Keyspace;
-use crate::settings::Settings;
+use crate::settings::{FsyncPolicy, Settings};
 use commit::JobError;
 use executor::Executor;
 use files::Files;
@@ -122,10 +122,8 @@ pub struct Persist {
     health: Health,
     /// Jobs under way that hold the log's file.
     jobs_on_log: usize,
-    /// Sequence number at the end of the last pass.
-    passed_seq: u64,
-    /// Whether writes were refused then, and have been since.
-    refusing: bool,
+    /// Replies that leave at the end of this pass rely on effects up to here.
+    owed_seq: u64,
     save: Save,
     rewrite: Rewrite,
     timings: Timings,
@@ -307,6 +305,10 @@ impl Persist {
     /// Takes settings changed at run time.
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
         let before = std::mem::replace(&mut self.settings, settings);
+        // Who was held under `always` shall not wait for the next second.
+        if before.appendfsync == FsyncPolicy::Always {
+            self.sync_asked = self.seq;
+        }
         if self.settings.appendonly && !before.appendonly {
             if let Err(e) = self.turn_on(host) {
                 host.log(

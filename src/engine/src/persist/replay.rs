@@ -126,12 +126,14 @@ impl<'a> Replay<'a> {
                 clock: None,
                 now: None,
                 written_ms: group.header.time_ms,
+                in_parts: false,
             };
             let mut cx = Cx {
                 ks,
                 reply: &mut NoReply,
                 spec,
                 may_cache: true,
+                refuses_block: false,
                 waiter: None,
             };
             if let Err(e) = command::execute(&mut cx, &argv) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use super::traffic::Commands;
 use crate::base::random::{Random, SeededRandom};
 use crate::data::text::describe;
-use crate::engine::OpenError;
+use crate::engine::{Call, OpenError};
 use crate::format::manifest::Manifest;
 use crate::host::ChildEnd;
 use crate::io::faulty::{Faults, FaultyDisk};
@@ -415,15 +415,28 @@ impl Life {
         for _ in 0..=self.rng.below(3) {
             let atomic = self.rng.below(5) == 0;
             let n = if atomic { 1 + self.rng.below(3) } else { 1 };
+            // Who is held is promised nothing by the end of the pass.
+            let held = !atomic && self.rng.below(2) == 0 && self.rig.engine.holds();
             for _ in 0..n {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 let before = self.rig.info("seq");
-                self.rig.argv(db, atomic, &args);
-                self.accepted |= self.rig.info("seq") != before;
+                let call = Call {
+                    db,
+                    atomic,
+                    held,
+                    ..Call::default()
+                };
+                self.rig.call(call, &args);
+                self.accepted |= !held && self.rig.info("seq") != before;
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
-                told += &format!("{}{db}:{line}; ", if atomic { "*" } else { "" });
+                let mark = match (atomic, held) {
+                    (true, _) => "*",
+                    (_, true) => "held ",
+                    _ => "",
+                };
+                told += &format!("{mark}{db}:{line}; ");
             }
             self.remember();
         }
@@ -441,10 +454,10 @@ impl Life {
             let healthy = self.rig.info("aof_last_write_status") == "ok";
             // Even while the log is broken: whatever was accepted was.
             let always = self.rig.engine.settings().appendfsync == FsyncPolicy::Always;
-            if always && (accepted || healthy) {
+            if always && accepted {
                 self.promise.power = self.promise.power.max(newest);
             }
-            if always && (accepted || healthy) || healthy && !busy {
+            if always && accepted || healthy && !busy {
                 self.promise.kill = self.promise.kill.max(newest);
             }
         }
