@@ -77,10 +77,10 @@ fn every_file_and_changes_of_it() {
                 let mut rng = SeededRandom::new(seed ^ crc(path));
                 let other = &inputs[rng.below(inputs.len() as u64) as usize];
                 let changed = change(&mut rng, bytes, other);
-                assert!(
-                    catch_unwind(|| target(&changed)).is_ok(),
-                    "{told}, SEED={seed}"
-                );
+                if catch_unwind(|| target(&changed)).is_err() {
+                    let kept = keep(name, seed, &changed);
+                    panic!("{told}, SEED={seed}; the input is {}", kept.display());
+                }
             }
         }
     }
@@ -88,6 +88,17 @@ fn every_file_and_changes_of_it() {
         total <= MOST_BYTES,
         "the corpora have {total} bytes; see `make fuzz`"
     );
+}
+
+/// Keeps an input that fails, as the fuzzers do.
+fn keep(name: &str, seed: u64, bytes: &[u8]) -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fuzz/artifacts")
+        .join(name);
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join(format!("seed-{seed}"));
+    fs::write(&path, bytes).unwrap();
+    path
 }
 
 /// Each file gets changes of its own, whatever its folder.
