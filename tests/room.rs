@@ -46,7 +46,7 @@ fn a_save_that_would_not_fit_is_refused() {
         .with_module()
         .config("persist.dir", dir.to_str().unwrap())
         .config("persist.appendonly", "no")
-        .config("persist.save", "\"\"")
+        .config("persist.save", "")
         .start()
         .unwrap();
     let set = |n: u64| {
