@@ -136,6 +136,7 @@ impl Drop for Scope {
         for (list, remove) in [
             (&["ps", "-aq"][..], &["rm", "-f", "-v"][..]),
             (&["volume", "ls", "-q"], &["volume", "rm", "-f"]),
+            (&["image", "ls", "-q"], &["rmi", "-f"]),
         ] {
             let found = run("docker", &[list, &["--filter", &filter]].concat(), &[]);
             let found = String::from_utf8_lossy(&found.stdout).into_owned();
@@ -330,7 +331,9 @@ fn a_volume_goes_from_image_to_image_and_from_host_to_host() {
         format!("FROM {redis}\nLABEL version=2\n"),
     )
     .unwrap();
-    docker(&["build", "-q", "-t", &upgraded, dir.path().to_str().unwrap()]);
+    let label = scope.label();
+    let options = ["build", "-q", "--label", &label, "-t", &upgraded];
+    docker(&[&options[..], &[dir.path().to_str().unwrap()]].concat());
     let mut clients = some_clients();
     for (n, image) in [&redis, &upgraded, &valkey, &redis].into_iter().enumerate() {
         let server = scope.server(image, &volume, &["--persist.appendfsync", "always"]);
@@ -350,7 +353,6 @@ fn a_volume_goes_from_image_to_image_and_from_host_to_host() {
     let server = scope.server(&valkey, &volume, &[]);
     all_there(&server, &mut clients);
     server.remove();
-    docker(&["rmi", "-f", &upgraded]);
 }
 
 #[test]
