@@ -10,12 +10,16 @@ use redis_module::raw;
 use crate::blocking;
 use crate::config;
 use crate::ffi::{Ctx, host};
+use crate::guard;
+use crate::held;
+use crate::pipelines;
 use crate::route;
 use crate::state::{
-    self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
+    self, ENDING, HOLDS, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
 };
 use crate::survey;
 use crate::sync;
+use crate::version::Version;
 
 /// In the crate's bindings this one has no definition to link with.
 const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
@@ -26,7 +30,7 @@ const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
 /// # Errors
 /// The host knows no such event.
 pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
-    let wanted: [(u64, raw::RedisModuleEventCallback); 7] = [
+    let wanted: [(u64, raw::RedisModuleEventCallback); 9] = [
         (EVENT_LOOP, Some(on_loop)),
         (raw::REDISMODULE_EVENT_CRON_LOOP, Some(on_cron)),
         (raw::REDISMODULE_EVENT_LOADING, Some(on_loading)),
@@ -37,6 +41,8 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
         (raw::REDISMODULE_EVENT_REPLICA_CHANGE, Some(on_replica)),
         (raw::REDISMODULE_EVENT_CONFIG, Some(on_config)),
         (raw::REDISMODULE_EVENT_SHUTDOWN, Some(on_shutdown)),
+        (raw::REDISMODULE_EVENT_FORK_CHILD, Some(on_child)),
+        (raw::REDISMODULE_EVENT_PERSISTENCE, Some(on_persistence)),
     ];
     for (id, callback) in wanted {
         let event = raw::RedisModuleEvent { id, dataver: 1 };
@@ -92,14 +98,18 @@ extern "C" fn on_loop(
     what: u64,
     _: *mut c_void,
 ) {
+    set(&SAVING, false);
     if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
         set(&IN_WINDOW, false);
+        pipelines::next_pass();
         return;
     }
     on_server(ctx, |ctx| {
         blocking::end_of_pass();
         before_replies();
+        held::release();
         sync::end_of_pass();
+        guard::watch(ctx, get(&HOLDS));
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
             set(&STALE, false);
@@ -107,6 +117,23 @@ extern "C" fn on_loop(
         }
         set(&IN_WINDOW, true);
     });
+}
+
+/// A background job has ended. This may come in the middle of a long script,
+/// whose unit must stay whole; then the next hook hears of it.
+pub fn work_ended() {
+    let unit = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
+    let free = state::with(None, |engine, host| {
+        let free = host.detached_ctx().flags() & unit == 0;
+        if free {
+            engine.hear(host);
+        }
+        free
+    });
+    if free == Some(true) {
+        held::release();
+        sync::end_of_pass();
+    }
 }
 
 extern "C" fn on_cron(
@@ -118,6 +145,7 @@ extern "C" fn on_cron(
     on_server(ctx, |ctx| {
         apply_settings();
         state::with(None, |engine, host| engine.tick(host));
+        pipelines::sweep();
         survey::step(ctx);
     });
 }
@@ -209,6 +237,33 @@ extern "C" fn on_config(
     });
 }
 
+extern "C" fn on_child(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_FORK_CHILD_DIED {
+        on_server(ctx, |_| crate::host::child_gone());
+    }
+}
+
+/// The host has taken a snapshot itself in this pass of the event loop. If
+/// its end follows, that is the last snapshot: `SHUTDOWN SAVE`, or its own
+/// save points. Nothing else tells how it is ended.
+static SAVING: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_persistence(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_PERSISTENCE_SYNC_RDB_START {
+        on_server(ctx, |_| set(&SAVING, true));
+    }
+}
+
 extern "C" fn on_shutdown(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
@@ -217,7 +272,12 @@ extern "C" fn on_shutdown(
 ) {
     on_server(ctx, |_| {
         set(&ENDING, true);
-        state::with(None, |engine, host| engine.shutdown(host));
+        state::with(None, |engine, host| {
+            if get(&SAVING) {
+                engine.ask_last_save();
+            }
+            engine.shutdown(host);
+        });
     });
 }
 
@@ -231,7 +291,7 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
     LATENCY_THRESHOLD.store(number(c"latency-monitor-threshold"), Ordering::Relaxed);
     // From version 8 on, both servers send replies from their I/O threads
     // right after a command, unless appendfsync says always.
-    let overtaken = major_version(ctx) >= 8
+    let overtaken = Version::of(ctx).number.0 >= 8
         && number(c"io-threads") > 1
         && ctx.config(c"appendfsync").as_deref() != Some("always");
     let logging = state::with(None, |engine, _| engine.settings().appendonly).unwrap_or(true);
@@ -244,13 +304,4 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
         );
     }
     set(&SYNC_EACH, inline);
-}
-
-/// The server's own version; as a module host, Valkey says 7.2 for ever.
-fn major_version(ctx: Ctx<'_>) -> u32 {
-    [c"valkey_version", c"redis_version"]
-        .into_iter()
-        .find_map(|field| ctx.info(c"server", field))
-        .and_then(|version| version.split('.').next()?.parse().ok())
-        .unwrap_or(0)
 }

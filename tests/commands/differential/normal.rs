@@ -31,8 +31,9 @@ pub(super) fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             "HGETALL" => sorted(reply, 2),
             // So is the name that help begins with.
             "XGROUP" | "XINFO" => called_by(reply),
-            // In RESP3 the host prints coordinates to more digits than modules can.
-            _ if name.starts_with("GEO") => rounded(reply),
+            // In RESP3 the host prints coordinates to 17 places behind the point, where modules print 17 digits. Lua
+            // reads those and prints other last digits then.
+            _ if name.starts_with("GEO") => rounded(reply, way),
             // The host's ALPHA doesn't look beyond a NUL.
             "SORT" | "SORT_RO" if reply.encode().contains(&0) => sorted(reply, 1),
             // Lua's tables have none either; for RESP2 they are lists of pairs.
@@ -77,17 +78,17 @@ pub(super) fn called_by(reply: Resp) -> Resp {
     Resp::Array(items)
 }
 
-pub(super) fn rounded(reply: Resp) -> Resp {
+pub(super) fn rounded(reply: Resp, way: Way) -> Resp {
+    let round = |text: Vec<u8>| {
+        let number = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok());
+        number.map_or(text, |n: f64| format!("{n:.12}").into())
+    };
     match reply {
-        Resp::Double(text) => {
-            let text = String::from_utf8_lossy(&text);
-            Resp::Double(
-                text.parse::<f64>()
-                    .map_or(text.to_string(), |n| format!("{n:.12}"))
-                    .into(),
-            )
+        Resp::Double(text) => Resp::Double(round(text)),
+        Resp::Bulk(text) if way == Way::Script3 && text.len() > 15 => Resp::Bulk(round(text)),
+        Resp::Array(items) => {
+            Resp::Array(items.into_iter().map(|item| rounded(item, way)).collect())
         }
-        Resp::Array(items) => Resp::Array(items.into_iter().map(rounded).collect()),
         other => other,
     }
 }

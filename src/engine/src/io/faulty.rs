@@ -4,7 +4,7 @@
 //! or because the power is off. A test loops n = 1, 2, 3, ... until a run is
 //! over before its fault.
 
-use super::{Disk, File, ReadDisk, ReadFile};
+use super::{Disk, File, ReadDisk, ReadFile, pause};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,6 +85,8 @@ struct Plan {
     /// What every operation that matches gets from now on.
     lasting: Option<(Error, Option<Op>)>,
     off: bool,
+    /// What the disk says is free, if not what it is.
+    free: Option<u64>,
     ops: u64,
     hits: u64,
 }
@@ -120,6 +122,11 @@ impl Faults {
         plan.next = (n > 0).then_some((fault, n, op));
         plan.lasting = None;
         plan.off = false;
+    }
+
+    /// What the disk says is free from now on, in bytes; `None`: what it is.
+    pub fn set_free(&self, free: Option<u64>) {
+        self.plan().free = free;
     }
 
     /// All is well from now on.
@@ -255,9 +262,12 @@ impl File for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         if let Err(e) = self.faults.change(Op::Sync) {
             self.lost.store(true, Ordering::SeqCst);
+            // It takes its time to fail.
+            pause::here();
             return Err(e);
         }
         if self.lost.load(Ordering::SeqCst) {
+            pause::here();
             return Ok(());
         }
         self.inner.sync()
@@ -325,6 +335,12 @@ impl ReadDisk for FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        self.faults.look()?;
+        let told = self.faults.plan().free;
+        told.map_or_else(|| self.inner.free_space(dir), Ok)
+    }
+
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.faults.change(Op::Create)?;
         Ok(self.wrap(self.inner.create_new(path)?))
@@ -356,7 +372,9 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.faults.change(Op::SyncDir)?;
+        self.faults
+            .change(Op::SyncDir)
+            .inspect_err(|_| pause::here())?;
         self.inner.sync_dir(dir)
     }
 

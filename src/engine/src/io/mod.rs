@@ -4,6 +4,7 @@
 //! - [`os`]: the operating system's files.
 //! - [`mem`]: in memory, with what a crash would leave.
 //! - [`faulty`]: wraps a disk and fails the n-th operation.
+//! - [`pause`]: what goes on while a simulated fsync is under way.
 //! - [`replace`]: the one way to replace a file durably.
 //!
 //! The traits return plain [`std::io::Error`]s. Before an error leaves for
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub mod faulty;
 pub mod mem;
 pub mod os;
+pub mod pause;
 pub mod replace;
 
 /// A file open for reading.
@@ -119,6 +121,15 @@ pub trait Disk: ReadDisk {
     /// `NotFound`, `InvalidInput` if the file is shorter than `len`, or
     /// whatever else the disk reports.
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+
+    /// How many bytes this process may still write to the file system of
+    /// `dir`. A disk that knows of no limit says so by the greatest number.
+    ///
+    /// # Errors
+    /// Whatever the disk reports; then nothing is known.
+    fn free_space(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// A file open for appending. Shared between threads; appends of two threads

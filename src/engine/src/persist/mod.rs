@@ -13,7 +13,8 @@
 //! - [`log`]: effects become groups, groups become durable.
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails. [`sync`]:
 //!   when a client asks.
-//! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
+//! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork. [`room`]: whether
+//!   they would fit.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`online`]: the files checked while the server goes on (PERSIST.VERIFY).
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
@@ -35,6 +36,7 @@ pub mod replay;
 pub mod rescue;
 pub mod restore;
 pub mod rewrite;
+pub mod room;
 pub mod save;
 pub mod start;
 pub mod sync;
@@ -42,6 +44,7 @@ pub mod turn;
 pub mod verify;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
@@ -52,7 +55,7 @@ use crate::format::manifest::{Manifest, ReplacedFile};
 use crate::host::{ChildEnd, Host, JobPanicked, Level};
 use crate::io::{Disk, DiskError};
 use crate::keyspace::Keyspace;
-use crate::settings::Settings;
+use crate::settings::{FsyncPolicy, Settings};
 use commit::JobError;
 use executor::Executor;
 use files::Files;
@@ -120,12 +123,14 @@ pub struct Persist {
     health: Health,
     /// Jobs under way that hold the log's file.
     jobs_on_log: usize,
-    /// Sequence number at the end of the last pass.
-    passed_seq: u64,
-    /// Whether writes were refused then, and have been since.
-    refusing: bool,
+    /// Replies that leave at the end of this pass rely on effects up to here.
+    owed_seq: u64,
     save: Save,
     rewrite: Rewrite,
+    /// What a child that was killed leaves, until its end is told.
+    doomed: Option<PathBuf>,
+    /// Whether whoever ends the server wants a snapshot.
+    last_save_asked: bool,
     timings: Timings,
     counters: Counters,
     verifications: online::Verifications,
@@ -134,6 +139,11 @@ pub struct Persist {
     sync_asked: u64,
     /// Set by a panic inside a write: memory can't be trusted any more.
     poisoned: bool,
+    /// Bytes that the data take in memory.
+    memory: fn() -> usize,
+    sizes: room::Sizes,
+    /// What was lost, if the data set comes of damaged files.
+    rescued: Option<rescue::Report>,
 }
 
 /// What INFO tells beyond the present state.
@@ -141,14 +151,17 @@ pub struct Persist {
 pub struct Counters {
     /// Changes since the last save.
     pub dirty: u64,
-    /// When the last successful save began, unix seconds.
+    /// When the last successful save ended, unix seconds.
     pub last_save: u64,
+    /// The same by the stopwatch, in s: save points hold whatever the wall
+    /// clock does. Before 0 if that was before the start.
+    pub saved_secs: i64,
     /// Whether the last BGSAVE worked.
     pub last_bgsave_ok: bool,
     /// How long the last BGSAVE took, in s.
     pub last_bgsave_secs: Option<u64>,
-    /// When one was last tried, unix seconds.
-    pub last_bgsave_try: u64,
+    /// When one was last tried, in s by the stopwatch.
+    pub last_bgsave_try: i64,
     /// Memory that the last child of a BGSAVE cost, in bytes.
     pub save_cow_bytes: u64,
     /// Memory that the last child of a rewrite cost, in bytes.
@@ -163,8 +176,8 @@ pub struct Counters {
     pub rewrites: u64,
     /// Failed rewrites in a row.
     pub rewrite_failures: u32,
-    /// When the last one failed, unix ms.
-    pub rewrite_failed_at: u64,
+    /// When the last one failed, monotonic us.
+    pub rewrite_failed_at_us: u64,
     /// Length of the base in bytes.
     pub base_len: u64,
     /// Length of everything at the last rewrite or at start, in bytes.
@@ -190,6 +203,11 @@ impl Persist {
 
     fn now_secs(&self) -> u64 {
         self.now_ms() / 1000
+    }
+
+    /// Seconds by the stopwatch, which no setting of the clock moves.
+    fn stopwatch_secs(&self) -> i64 {
+        (self.clock.monotonic_us() / 1_000_000).cast_signed()
     }
 
     fn next_temp(&mut self) -> u64 {
@@ -280,7 +298,9 @@ impl Persist {
 
     /// The child has ended.
     pub fn child_done(&mut self, host: &mut dyn Host, end: ChildEnd) {
-        if self.save.pid().is_some() {
+        if let Some(temp) = self.doomed.take() {
+            self.remove_later(temp);
+        } else if self.save.pid().is_some() {
             self.save_child_done(host, end);
         } else {
             self.rewrite_child_done(host, end);
@@ -300,6 +320,10 @@ impl Persist {
     /// Takes settings changed at run time.
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
         let before = std::mem::replace(&mut self.settings, settings);
+        // Who was held under `always` shall not wait for the next second.
+        if before.appendfsync == FsyncPolicy::Always {
+            self.sync_asked = self.seq;
+        }
         if self.settings.appendonly && !before.appendonly {
             if let Err(e) = self.turn_on(host) {
                 host.log(

@@ -17,7 +17,7 @@ use crate::io::{Disk, DiskError, File, OnPath};
 use crate::keyspace::Keyspace;
 
 /// Between two automatic attempts after a failure, in s (as in Redis).
-const RETRY_SECS: u64 = 5;
+const RETRY_SECS: i64 = 5;
 /// What a child's exit code is when its error has no number.
 const UNKNOWN_ERROR: i32 = 100;
 
@@ -169,12 +169,11 @@ impl Persist {
     /// # Errors
     /// Nothing to cancel.
     pub fn cancel_bgsave(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
-        if let Some(pid) = self.save.pid() {
-            host.kill_child(pid);
+        if self.save.pid().is_some() {
             // Nobody needs to worry about what they asked for, only about
             // what failed before.
             let before = self.counters.last_bgsave_ok;
-            self.save_failed(host, "cancelled by BGSAVE CANCEL");
+            self.kill_child(host, "cancelled by BGSAVE CANCEL");
             self.counters.last_bgsave_ok = before;
             return Ok("Background saving cancelled");
         }
@@ -188,7 +187,13 @@ impl Persist {
     }
 
     fn begin_save(&mut self, host: &mut dyn Host, space: &Keyspace) -> Result<(), String> {
-        self.counters.last_bgsave_try = self.now_secs();
+        self.counters.last_bgsave_try = self.stopwatch_secs();
+        if let Err(e) = self.has_room(&self.files.dir, true) {
+            self.counters.last_bgsave_ok = false;
+            let why = format!("Can't save in background: {e}");
+            host.log(Level::Warning, &why);
+            return Err(why);
+        }
         let n = self.next_temp();
         let temp = self.files.temp(&self.files.dir, n, "rdb");
         let began = Began {
@@ -256,13 +261,20 @@ impl Persist {
         }
     }
 
+    /// Ends the child of a snapshot. What it wrote goes once it is gone: until
+    /// then it could write it anew.
+    fn kill_child(&mut self, host: &mut dyn Host, why: &str) {
+        if let Stage::Child { pid, temp, .. } = std::mem::take(&mut self.save.stage) {
+            self.doomed = Some(temp);
+            host.kill_child(pid);
+            self.save_failed(host, why);
+        }
+    }
+
     /// Ends a background save that is under way, but for its commit.
     pub(super) fn stop_save(&mut self, host: &mut dyn Host) {
         self.save.scheduled = false;
-        if let Some(pid) = self.save.pid() {
-            host.kill_child(pid);
-            self.save_failed(host, "the server stops");
-        }
+        self.kill_child(host, "the server stops");
     }
 
     pub(super) fn remove_later(&mut self, path: PathBuf) {
@@ -285,6 +297,9 @@ impl Persist {
         match result {
             Ok(()) => {
                 self.saved(began);
+                if let Ok(len) = self.disk.len(&self.files.snapshot) {
+                    self.measured(true, len);
+                }
                 let secs = (self.now_ms().saturating_sub(began.at_ms)) / 1000;
                 self.counters.last_bgsave_secs = Some(secs);
                 // The host knows it only once the child is gone.
@@ -301,6 +316,7 @@ impl Persist {
     fn saved(&mut self, began: Began) {
         self.counters.dirty = self.counters.dirty.saturating_sub(began.dirty);
         self.counters.last_save = self.now_secs();
+        self.counters.saved_secs = self.stopwatch_secs();
         self.counters.last_bgsave_ok = true;
         self.counters.saves += 1;
     }
@@ -317,6 +333,21 @@ impl Persist {
             ));
         }
         self.refuse_poisoned()?;
+        if let Err(e) = self.has_room(&self.files.dir, true) {
+            self.counters.last_bgsave_ok = false;
+            host.log(Level::Warning, &format!("Error saving DB on disk: {e}"));
+            return Err(CommandError::Text(format!("ERR {e}").into()));
+        }
+        self.save_anyway(host, space)
+    }
+
+    /// As [`save`](Self::save), however much room there seems to be: the last
+    /// one of a server that stops.
+    pub(super) fn save_anyway(
+        &mut self,
+        host: &mut dyn Host,
+        space: &Keyspace,
+    ) -> Result<(), CommandError> {
         // Whatever the I/O thread has in hand comes before.
         self.drain(host);
         let result = self.save_now(space);
@@ -359,6 +390,7 @@ impl Persist {
         };
         sync_then_rename(&*self.disk, &temp, &self.files.snapshot).map_err(|e| e.error)?;
         self.saved(began);
+        self.measured(true, summary.len);
         Ok(summary)
     }
 
@@ -373,12 +405,12 @@ impl Persist {
             let _ = self.begin_save(host, space);
             return;
         }
-        let now = self.now_secs();
+        let now = self.stopwatch_secs();
         let c = &self.counters;
-        if !c.last_bgsave_ok && now.saturating_sub(c.last_bgsave_try) <= RETRY_SECS {
+        if !c.last_bgsave_ok && now - c.last_bgsave_try <= RETRY_SECS {
             return;
         }
-        let since = now.saturating_sub(c.last_save);
+        let since = (now - c.saved_secs).unsigned_abs();
         let due = self
             .settings
             .save_points()
