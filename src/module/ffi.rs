@@ -299,7 +299,8 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Closes a client's connection, with whatever was still to be sent.
+    /// Closes a client's connection, with whatever was still to be sent; that
+    /// of a client whose command runs only later.
     pub fn kill_client(self, id: u64) {
         // SAFETY: C strings as the format says; a reply is freed once.
         unsafe {
@@ -446,5 +447,23 @@ mod tests {
         assert!(idle.arrived == 0 && !idle.is_writing);
         let busy = ClientState::read(b"id=3 name=qbuf=1 qbuf=27 events=rw cmd=client\n");
         assert!(busy.arrived == 27 && busy.is_writing);
+    }
+}
+
+/// The socket of a client that the host has told of and not closed since.
+pub struct ClientSocket(c_int);
+
+impl ClientSocket {
+    /// By its number.
+    pub fn new(number: c_int) -> Self {
+        Self(number)
+    }
+
+    /// Nothing is sent on it from now on, whoever tries. The host closes it
+    /// when it finds that out.
+    pub fn shut_down(&self) {
+        // SAFETY: shutdown(2) touches no memory of ours. Sockets of clients
+        // are closed by the main thread alone, which this is.
+        unsafe { libc::shutdown(self.0, libc::SHUT_RDWR) };
     }
 }
