@@ -3,16 +3,25 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # More arguments, for the targets whose help names ARGS: make bench ARGS=--quick
 ARGS ?=
+# One of the servers that `make hosts` fetches: make test HOST=valkey-9.1
+HOST ?=
+ifneq ($(HOST),)
+export REDIS_SERVER := $(CURDIR)/.cache/hosts/$(HOST)/$(firstword $(subst -, ,$(HOST)))-server
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: real-input stalls help setup run build test readme lint fmt bench torture clients differential clean
+.PHONY: hosts test-matrix test-docker image up down real-input stalls help setup run build test readme lint fmt bench torture clients differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'REDIS_SERVER=path runs and tests with another server; PORT=n is the first port that run tries.'
+	@echo 'REDIS_SERVER=path runs and tests with another server, HOST=name with one that make hosts fetches; PORT=n is the first port that run tries.'
 
 setup: ## Install what is missing (libclang, clang, redis-server) on Debian and Ubuntu
+	@$(if $(HOST),bash tests/hosts.sh $(HOST))
 	@bash tests/setup.sh
+
+hosts: ## Fetch the servers that the module is tested on into .cache/hosts: redis-7.0 redis-8.0 valkey-8.1 valkey-9.1
+	@bash tests/hosts.sh $(HOST)
 
 run: build ## Start a redis-server with the module on a free port, data in ./data; ARGS go to it
 	@bash tests/run.sh $(ARGS)
@@ -21,9 +30,18 @@ build: setup ## Build the module, target/release/libredis_persist.so, and the of
 	$(CARGO) build --release -p redis-persist -p redis-persist-cli
 
 test: export WITH_PYTHON = 1
-test: build ## Run every test, against a real redis-server; ARGS="--test NAME" for one
+test: build ## Run every test, against a real redis-server, and in Docker where an engine answers; ARGS="--test NAME" for one
 	@bash tests/clients/install.sh
 	$(CARGO) test --workspace --no-fail-fast $(ARGS)
+	@$(if $(ARGS),,bash docker/test.sh --if-any)
+
+test-docker: build ## Run the tests of the image in a Docker engine
+	@bash docker/test.sh $(ARGS)
+
+test-matrix: export WITH_PYTHON = 1
+test-matrix: build ## Run the tests on each host that make hosts fetches, with io-threads 1 and 4; ARGS="--part valkey-9.1" for less
+	@bash tests/clients/install.sh
+	@bash tests/matrix.sh $(ARGS)
 
 readme: setup ## Rewrite README.md's tables of settings and commands from their declarations
 	UPDATE_README=1 $(CARGO) test --test readme
@@ -31,6 +49,16 @@ readme: setup ## Rewrite README.md's tables of settings and commands from their 
 lint: setup ## Check formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --test docker -- -D warnings
+
+image: ## Build the image redis-persist:redis-8; HOST_IMAGE=valkey/valkey:9 for one on Valkey
+	@bash docker/image.sh
+
+up: image ## Start a cache with durable carts in Docker, and show what survives a kill
+	@bash docker/up.sh
+
+down: ## End it; ARGS=--volumes removes the carts, too
+	@bash docker/up.sh down $(ARGS)
 
 fmt: ## Format the code
 	$(CARGO) fmt --all

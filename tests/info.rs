@@ -100,6 +100,8 @@ const NOT_OURS: &[&str] = &[
     // About the host's one child for modules, in which ours runs.
     "module_fork_in_progress",
     "module_fork_last_cow_size",
+    // About slots that Valkey 9 moves between nodes of a cluster.
+    "slot_migration_fork_in_progress",
 ];
 
 #[test]

@@ -13,6 +13,7 @@ use std::time::Duration;
 use argv::{Family, Maker};
 use persist_tools::contents::{self, Contents, Value};
 use persist_tools::generate;
+use persist_tools::host::host;
 use persist_tools::preload::{Faults, Preload};
 use persist_tools::raw::{RawClient, Resp};
 use persist_tools::server::{Server, server_binary, wait_until};
@@ -180,12 +181,13 @@ fn copy_log(from: &Path, root: &Path) -> PathBuf {
 }
 
 fn check_aof(manifest: &Path) {
-    let beside = server_binary().with_file_name("redis-check-aof");
-    let tool = if beside.is_file() {
-        beside
-    } else {
-        "redis-check-aof".into()
-    };
+    // The host's own; or Redis's, for a host that came without.
+    let server = server_binary();
+    let beside = ["redis-check-aof", "valkey-check-aof"].map(|name| server.with_file_name(name));
+    let tool = beside
+        .into_iter()
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| "redis-check-aof".into());
     let dir = manifest.parent().unwrap();
     let before = image(dir);
     let output = Command::new(tool).arg(manifest).output().unwrap();
@@ -281,7 +283,8 @@ fn a_stock_server_loads_the_log_and_holds_the_same() {
 
     let (_root, host) = stock(&log);
     let theirs = contents::read(host.port(), "", 16).unwrap();
-    contents::same("ours and a stock server's", &ours, &theirs, 0).unwrap();
+    let read = as_stock_servers_read(ours.clone());
+    contents::same("ours and a stock server's", &read, &theirs, 0).unwrap();
     assert!(
         host.log().contains("DB loaded from append only file"),
         "{}",
@@ -294,6 +297,33 @@ fn a_stock_server_loads_the_log_and_holds_the_same() {
         let again = contents::read(server.port(), "PERSIST.", 16).unwrap();
         contents::same("before and after a start", &ours, &again, 0).unwrap();
     }
+}
+
+/// What a stock server of the version under test makes of this. From 7.2 on, and in Valkey, a stream's last id can't be
+/// set below the greatest id deleted: there it stays that one, and the command that sets it is void as a whole.
+fn as_stock_servers_read(mut ours: Contents) -> Contents {
+    if host().unwrap().version == (7, 0) {
+        return ours;
+    }
+    for ((_, name), key) in &mut ours {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let Value::Stream(stream) = &mut key.value else {
+            continue;
+        };
+        let Some(mark) = name.strip_prefix("low:") else {
+            continue;
+        };
+        let mut set = |fact: &str, value: &str| {
+            let old = stream.facts.insert(fact.into(), value.into());
+            assert!(old.is_some(), "{name}: {fact}");
+        };
+        set("last-generated-id", "9-9");
+        // A rewrite sets the number in a command of its own.
+        if !["base", "a"].contains(&mark) {
+            set("entries-added", "2");
+        }
+    }
+    ours
 }
 
 /// As long as the base isn't there, two incr files are in force; a copy taken then is as good.
@@ -347,7 +377,8 @@ fn a_copy_taken_in_the_middle_of_a_rewrite_loads_too() {
     assert_eq!(manifest.matches(" type i ").count(), 2, "{manifest}");
     let (_root, host) = stock(&log);
     let theirs = contents::read(host.port(), "", 16).unwrap();
-    contents::same("in the middle of a rewrite", &ours, &theirs, 0).unwrap();
+    let read = as_stock_servers_read(ours);
+    contents::same("in the middle of a rewrite", &read, &theirs, 0).unwrap();
     Faults::default().apply(&control).unwrap();
     // SAFETY: as above.
     assert_eq!(unsafe { libc::kill(child, libc::SIGCONT) }, 0);

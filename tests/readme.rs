@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use persist_engine::command::syntax::{self, Plain};
 use persist_engine::command::{Group, Spec, table};
 use persist_engine::settings::{SETTINGS, SettingKind};
 
@@ -86,9 +87,9 @@ fn commands() -> String {
             title(group)
         );
         for spec in specs {
-            let arguments = match spec.syntax {
-                "" => String::new(),
-                syntax => format!("`{}`", cell(syntax)),
+            let arguments = match &syntax::parse(spec.syntax).expect(spec.name)[..] {
+                [] => String::new(),
+                args => format!("`{}`", cell(&Plain(args).to_string())),
             };
             let _ = writeln!(
                 out,

@@ -95,6 +95,12 @@ const FIXED: &[Row] = &[
         ("other.aof", "other.aof"),
         &["a/b", "a b", ""],
     ),
+    (
+        "on-corruption",
+        "stop",
+        ("salvage", "salvage"),
+        &["repair", ""],
+    ),
 ];
 
 fn ok() -> Resp {

@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 
+use persist_engine::command::syntax::{self, Plain};
 use persist_engine::command::{CommandError, args, table};
 use persist_engine::engine::Engine;
 use redis_module::raw;
@@ -80,7 +81,7 @@ pub static COMMANDS: &[Admin] = &[
     },
     Admin {
         name: "SYNC",
-        syntax: "[timeout]",
+        syntax: "[timeout:integer]",
         entry: sync,
         flags: "deny-script",
         categories: "slow",
@@ -110,7 +111,7 @@ pub static COMMANDS: &[Admin] = &[
     },
     Admin {
         name: "ADOPT",
-        syntax: "pattern | CANCEL",
+        syntax: "<pattern | CANCEL>",
         entry: adopt,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
@@ -120,7 +121,7 @@ pub static COMMANDS: &[Admin] = &[
     },
     Admin {
         name: "RELEASE",
-        syntax: "pattern [KEEP] | CANCEL",
+        syntax: "<pattern [KEEP] | CANCEL>",
         entry: release,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
@@ -280,8 +281,10 @@ extern "C" fn help(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_
             .chain(COMMANDS.iter().map(|a| (a.name, a.syntax, a.summary)));
         ctx.reply_array(table::all().count() + COMMANDS.len());
         for (name, syntax, summary) in lines {
-            let blank = if syntax.is_empty() { "" } else { " " };
-            ctx.reply_simple(&format!("PERSIST.{name}{blank}{syntax}: {summary}"));
+            // Every syntax was parsed when the command was registered.
+            let args = syntax::parse(syntax).unwrap_or_default();
+            let (args, blank) = (Plain(&args), if args.is_empty() { "" } else { " " });
+            ctx.reply_simple(&format!("PERSIST.{name}{blank}{args}: {summary}"));
         }
         Ok(())
     })

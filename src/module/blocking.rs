@@ -12,21 +12,19 @@
 //! have been served and whose reply is still to be delivered, and lose it.
 
 use std::collections::BTreeMap;
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::ptr::null_mut;
 
 use persist_engine::blocked::Ticket;
-use persist_engine::command::tape::Tape;
-use persist_engine::command::{CommandError, Reply};
+use persist_engine::command::Reply;
 use persist_engine::engine::Served;
-use persist_engine::settings::FsyncPolicy;
 use redis_module::raw;
 
+use crate::answer::{self, Answer, Argv, Handle};
 use crate::ffi::{self, Ctx, HostString, host};
 use crate::reply::HostReply;
 use crate::state::{self, Exclusive, IN_WINDOW, SYNC_EACH};
-
-type Handle = *mut raw::RedisModuleBlockedClient;
+use crate::{executor, held};
 
 /// A client that waits.
 struct Client {
@@ -54,12 +52,6 @@ static WAITING: Exclusive<Waiting> = Exclusive::new(Waiting {
     filter: None,
 });
 
-/// What a client is to be told.
-struct Answer {
-    reply: Result<Option<Tape>, CommandError>,
-    id: u64,
-}
-
 const UNIT: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
 
 /// Blocks the client of a command, under this ticket.
@@ -72,9 +64,9 @@ pub fn block(ctx: Ctx<'_>, ticket: Ticket) {
     let handle = unsafe {
         let handle = host!(RedisModule_BlockClient(
             ctx.as_ptr(),
-            Some(on_reply),
+            Some(answer::deliver),
             Some(on_unblock),
-            Some(free_answer),
+            Some(answer::free),
             0
         ));
         host!(RedisModule_SetDisconnectCallback(handle, Some(on_gone)));
@@ -100,17 +92,14 @@ pub fn deliver(served: Vec<Served>) {
         let Some(Some(Client { handle, id })) = client else {
             continue;
         };
-        // If the pop can't be made durable, it isn't acknowledged either.
-        let popped = matches!(reply, Ok(Some(_)));
-        state::with(None, |engine, host| {
-            if popped && engine.settings().appendfsync == FsyncPolicy::Always {
-                host.note_writer(id);
-            }
-        });
-        let answer = Box::into_raw(Box::new(Answer { reply, id }));
-        // SAFETY: a handle that wasn't used yet; the answer is freed by
-        // `free_answer`.
-        unsafe { host!(RedisModule_UnblockClient(handle, answer.cast())) };
+        // What a pop did must be durable before it is acknowledged, and so
+        // must what a reader was given.
+        let until = state::with(None, |engine, _| engine.holds().then(|| engine.seq()));
+        let answer = Box::new(Answer { reply, id });
+        match until.flatten() {
+            Some(until) => held::keep(until, handle, answer),
+            None => answer::send(handle, answer),
+        }
     }
     watch_commands();
 }
@@ -121,11 +110,9 @@ pub fn unit_is_open() {
     WAITING.with(|all| all.unit_open = true);
     watch_commands();
     if state::get(&IN_WINDOW) {
-        extern "C" fn nothing(_: *mut c_void) {}
         // Its end is found by the next hook, and nothing else may happen that
         // ends the sleep before it.
-        // SAFETY: a callback of the right type that needs no data.
-        unsafe { host!(RedisModule_EventLoopAddOneShot(Some(nothing), null_mut())) };
+        executor::turn_soon();
     }
 }
 
@@ -249,26 +236,6 @@ fn keep_from_unblocking(filtered: *mut raw::RedisModuleCommandFilterCtx) {
     }
 }
 
-type Argv = *mut *mut raw::RedisModuleString;
-
-/// The host delivers a reply.
-unsafe extern "C" fn on_reply(ctx: *mut raw::RedisModuleCtx, _: Argv, _: c_int) -> c_int {
-    crate::guarded((), || {
-        // SAFETY: a context with a client, whose data is the answer that
-        // `deliver` made and `free_answer` is going to free.
-        let (ctx, answer) = unsafe {
-            let data = host!(RedisModule_GetBlockedClientPrivateData(ctx));
-            (Ctx::new(ctx), data.cast::<Answer>().as_ref())
-        };
-        match answer.map(|answer| &answer.reply) {
-            Some(Ok(Some(tape))) => tape.play(&mut HostReply::new(ctx)),
-            Some(Err(error)) => ctx.reply_error(&error.to_string()),
-            _ => HostReply::new(ctx).null_array(),
-        }
-    });
-    raw::REDISMODULE_OK as c_int
-}
-
 /// CLIENT UNBLOCK: as if the time were up.
 unsafe extern "C" fn on_unblock(ctx: *mut raw::RedisModuleCtx, _: Argv, _: c_int) -> c_int {
     crate::guarded((), || {
@@ -307,13 +274,9 @@ fn give_up(handle: Handle) {
 }
 
 /// The reply was delivered, or nobody is there to take it.
-unsafe extern "C" fn free_answer(_: *mut raw::RedisModuleCtx, data: *mut c_void) {
-    crate::guarded((), || {
-        // SAFETY: `deliver` made it, and the host gives it back once.
-        let answer = unsafe { Box::from_raw(data.cast::<Answer>()) };
-        WAITING.with(|all| {
-            let at = all.undelivered.iter().position(|id| *id == answer.id);
-            at.map(|at| all.undelivered.swap_remove(at))
-        });
+pub fn delivered(id: u64) {
+    WAITING.with(|all| {
+        let at = all.undelivered.iter().position(|other| *other == id);
+        at.map(|at| all.undelivered.swap_remove(at))
     });
 }

@@ -4,28 +4,31 @@ use std::ffi::{CStr, CString, c_int};
 use std::ptr::null_mut;
 
 use persist_engine::command::spec::Find;
-use persist_engine::command::{Flags, KeyAccess, KeySpec, Spec, table};
+use persist_engine::command::{Flags, KeyAccess, KeySpec, Spec, syntax, table};
 use redis_module::raw;
 
 use crate::admin;
+use crate::arguments::Arguments;
 use crate::dispatch::{ENTRIES, Entry};
 use crate::ffi::{Ctx, c_string, host};
+use crate::version::Version;
 
 /// Registers every command.
 ///
 /// # Errors
 /// Which one the host refused.
-pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
+pub fn register(ctx: Ctx<'_>, version: Version) -> Result<(), String> {
     for (spec, entry) in table::all().zip(ENTRIES) {
         register_one(
             ctx,
             &Registration {
                 name: spec.name,
                 entry,
-                flags: &flags_of(spec),
+                flags: &flags_of(spec, version),
                 categories: &categories_of(spec),
                 arity: spec.arity,
                 keys: spec.keys,
+                syntax: spec.syntax,
                 since: spec.since,
                 complexity: spec.complexity,
                 summary: spec.summary,
@@ -42,6 +45,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
                 categories: command.categories,
                 arity: command.arity,
                 keys: &[],
+                syntax: command.syntax,
                 since: "1.0.0",
                 complexity: command.complexity,
                 summary: command.summary,
@@ -65,6 +69,8 @@ pub struct Registration<'a> {
     pub arity: i32,
     /// Where its keys are.
     pub keys: &'a [KeySpec],
+    /// Its arguments, in the notation of [`syntax`].
+    pub syntax: &'a str,
     /// First version with it.
     pub since: &'a str,
     /// Time complexity.
@@ -73,14 +79,16 @@ pub struct Registration<'a> {
     pub summary: &'a str,
 }
 
-fn flags_of(spec: &Spec) -> String {
+fn flags_of(spec: &Spec, version: Version) -> String {
+    // From 7.2 on, scripts may use what waits: it never does there.
+    let no_script = spec.flags.has(Flags::NOSCRIPT) && version.is_redis_before(7, 2);
     words(&[
         (spec.flags.has(Flags::WRITE), "write"),
         (spec.flags.has(Flags::READONLY), "readonly"),
         (spec.flags.has(Flags::DENYOOM), "deny-oom"),
         (spec.flags.has(Flags::FAST), "fast"),
         (spec.flags.has(Flags::BLOCKING), "blocking"),
-        (spec.flags.has(Flags::NOSCRIPT), "deny-script"),
+        (no_script, "deny-script"),
     ])
 }
 
@@ -129,6 +137,9 @@ pub fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
     let command = unsafe { host!(RedisModule_GetCommand(ctx.as_ptr(), name.as_ptr())) };
     let mut keys: Vec<_> = r.keys.iter().map(key_spec).collect();
     keys.push(end_of_keys());
+    let parsed = syntax::parse(r.syntax)
+        .map_err(|why| format!("the arguments of {} are wrongly declared: {why}", r.name))?;
+    let mut arguments = Arguments::new(&parsed, r.keys.len());
     let texts: [CString; 3] = [r.summary, r.complexity, r.since].map(c_string);
     let version = raw::RedisModuleCommandInfoVersion {
         version: 1,
@@ -149,9 +160,10 @@ pub fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
         } else {
             keys.as_mut_ptr()
         },
-        args: null_mut(),
+        args: arguments.as_mut_ptr(),
     };
-    // SAFETY: the host copies everything; the key specs end with an invalid one.
+    // SAFETY: the host copies everything; the key specs end with an invalid one,
+    // the arguments with one without a name.
     let told = unsafe { host!(RedisModule_SetCommandInfo(command, &raw const info)) };
     if told != raw::REDISMODULE_OK as c_int {
         return refused("the description");

@@ -4,15 +4,15 @@ use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use persist_engine::command::{Flags, Spec, table};
+use persist_engine::command::tape::Tape;
+use persist_engine::command::{Flags, Reply, Spec, table};
 use persist_engine::engine::Call;
-use persist_engine::settings::FsyncPolicy;
 use redis_module::raw;
 
-use crate::blocking;
 use crate::ffi::{self, Ctx};
 use crate::reply::HostReply;
-use crate::state::{self, Caller, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
+use crate::state::{self, BLOCK_REFUSED, Caller, HOLDS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
+use crate::{blocking, guard, held, pipelines};
 
 /// A command's function, as the host calls it.
 pub type Entry =
@@ -135,10 +135,20 @@ fn execute<'a>(
     let write = spec.may_log();
     let blocking = spec.flags.has(Flags::BLOCKING);
     let flags = if write || blocking { ctx.flags() } else { 0 };
+    let can_block = |flags: u32| flags & NO_WAITING == 0;
     let call = Call {
         db,
         atomic: flags & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0,
+        refuses_block: flags & raw::REDISMODULE_CTX_FLAGS_LUA != 0 && state::get(&BLOCK_REFUSED),
+        held: false,
     };
+    let holds = state::get(&HOLDS);
+    let hold =
+        holds && (write || blocking) && can_block(flags) && (!write || pipelines::should_hold(ctx));
+    // The hook is over for this pass, or this reply won't wait for it.
+    let overtakes = state::get(&IN_WINDOW)
+        || state::get(&SYNC_EACH)
+        || (holds && write && call.atomic && pipelines::unit_is_overtaking(ctx, flags));
     let caller = Caller {
         ctx,
         db,
@@ -146,10 +156,35 @@ fn execute<'a>(
         args,
     };
     let (mut ticket, mut served, mut unit_open) = (None, Vec::new(), false);
+    let (mut kept, mut owes) = (None, write);
     let result = state::with(Some(caller), |engine, host| {
-        let result = if blocking && flags & NO_WAITING == 0 {
+        // A read of what isn't durable yet; others have nothing to wait for.
+        let hold = hold
+            || (!write
+                && engine.has_undurable()
+                && engine.needed(spec, args) > 0
+                && can_block(ctx.flags()));
+        let result = if hold {
+            let mut tape = Tape::new(reply.is_resp3());
+            let held = engine.execute_held(host, spec, args, db, &mut tape);
+            match held.result {
+                Ok(waits @ Some(_)) => {
+                    ticket = waits;
+                    Ok(())
+                }
+                result if held.until > 0 => {
+                    kept = Some((held.until, result.map(|_| tape)));
+                    Ok(())
+                }
+                Ok(None) => {
+                    tape.play(reply);
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            }
+        } else if blocking && can_block(flags) {
             engine
-                .execute_or_wait(host, spec, args, db, reply)
+                .execute_or_wait(host, spec, args, call, reply)
                 .map(|waits| ticket = waits)
         } else {
             engine.execute(host, spec, args, call, reply)
@@ -162,11 +197,16 @@ fn execute<'a>(
                 engine.serve(host, &mut |one| served.push(one));
             }
         }
-        if write && engine.settings().appendfsync == FsyncPolicy::Always {
+        owes |= engine.owes();
+        if write && kept.is_none() && engine.holds() {
             host.note_writer(ctx.client_id());
         }
         result
     });
+    let is_held = kept.is_some();
+    if let Some((until, reply)) = kept {
+        held::block(ctx, until, reply);
+    }
     if let Some(ticket) = ticket {
         blocking::block(ctx, ticket);
     }
@@ -176,14 +216,8 @@ fn execute<'a>(
     if unit_open {
         blocking::unit_is_open();
     }
-    // The hook is over for this pass, or this reply won't wait for it. Inside
-    // a transaction that splits it, which a crash could show; no reply before
-    // its bytes is the stronger promise.
-    if write
-        && (state::get(&IN_WINDOW) || state::get(&SYNC_EACH))
-        && flags & raw::REDISMODULE_CTX_FLAGS_IS_CHILD == 0
-    {
-        state::before_replies();
+    if owes && !is_held && overtakes && flags & raw::REDISMODULE_CTX_FLAGS_IS_CHILD == 0 {
+        guard::write_before_reply(ctx, call.atomic);
     }
     match result {
         Some(Ok(())) => {}

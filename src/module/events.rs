@@ -10,12 +10,16 @@ use redis_module::raw;
 use crate::blocking;
 use crate::config;
 use crate::ffi::{Ctx, host};
+use crate::guard;
+use crate::held;
+use crate::pipelines;
 use crate::route;
 use crate::state::{
-    self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
+    self, ENDING, HOLDS, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
 };
 use crate::survey;
 use crate::sync;
+use crate::version::Version;
 
 /// In the crate's bindings this one has no definition to link with.
 const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
@@ -97,12 +101,15 @@ extern "C" fn on_loop(
     set(&SAVING, false);
     if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
         set(&IN_WINDOW, false);
+        pipelines::next_pass();
         return;
     }
     on_server(ctx, |ctx| {
         blocking::end_of_pass();
         before_replies();
+        held::release();
         sync::end_of_pass();
+        guard::watch(ctx, get(&HOLDS));
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
             set(&STALE, false);
@@ -110,6 +117,23 @@ extern "C" fn on_loop(
         }
         set(&IN_WINDOW, true);
     });
+}
+
+/// A background job has ended. This may come in the middle of a long script,
+/// whose unit must stay whole; then the next hook hears of it.
+pub fn work_ended() {
+    let unit = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
+    let free = state::with(None, |engine, host| {
+        let free = host.detached_ctx().flags() & unit == 0;
+        if free {
+            engine.hear(host);
+        }
+        free
+    });
+    if free == Some(true) {
+        held::release();
+        sync::end_of_pass();
+    }
 }
 
 extern "C" fn on_cron(
@@ -121,6 +145,7 @@ extern "C" fn on_cron(
     on_server(ctx, |ctx| {
         apply_settings();
         state::with(None, |engine, host| engine.tick(host));
+        pipelines::sweep();
         survey::step(ctx);
     });
 }
@@ -266,7 +291,7 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
     LATENCY_THRESHOLD.store(number(c"latency-monitor-threshold"), Ordering::Relaxed);
     // From version 8 on, both servers send replies from their I/O threads
     // right after a command, unless appendfsync says always.
-    let overtaken = major_version(ctx) >= 8
+    let overtaken = Version::of(ctx).number.0 >= 8
         && number(c"io-threads") > 1
         && ctx.config(c"appendfsync").as_deref() != Some("always");
     let logging = state::with(None, |engine, _| engine.settings().appendonly).unwrap_or(true);
@@ -279,13 +304,4 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
         );
     }
     set(&SYNC_EACH, inline);
-}
-
-/// The server's own version; as a module host, Valkey says 7.2 for ever.
-fn major_version(ctx: Ctx<'_>) -> u32 {
-    [c"valkey_version", c"redis_version"]
-        .into_iter()
-        .find_map(|field| ctx.info(c"server", field))
-        .and_then(|version| version.split('.').next()?.parse().ok())
-        .unwrap_or(0)
 }

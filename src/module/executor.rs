@@ -139,6 +139,16 @@ fn wake() {
 
 extern "C" fn woken(_: *mut c_void) {
     WOKEN.store(false, Ordering::Release);
+    crate::guarded((), crate::events::work_ended);
+}
+
+/// Makes the event loop turn once more instead of sleeping. On its own thread.
+pub fn turn_soon() {
+    extern "C" fn nothing(_: *mut c_void) {}
+    // SAFETY: a callback of the right type that needs no data.
+    unsafe {
+        host!(RedisModule_EventLoopAddOneShot(Some(nothing), null_mut()));
+    }
 }
 
 /// Starts a thread that leaves signals to the server's main thread, but for

@@ -140,6 +140,31 @@ fn log_in(ctx: *mut raw::RedisModuleCtx, level: Level, text: &str) {
     }
 }
 
+/// What a line of CLIENT LIST tells.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ClientState {
+    /// More than the command that runs has arrived from it.
+    pub has_more: bool,
+    /// It hasn't taken all that it was sent, so it is sent more whenever it
+    /// can take it, in the middle of a pass, too.
+    pub is_writing: bool,
+}
+
+impl ClientState {
+    fn read(line: &[u8]) -> Self {
+        let field = |name: &[u8]| {
+            let mut words = line.split(|b| *b == b' ');
+            words
+                .find_map(|word| word.strip_prefix(name))
+                .unwrap_or(b"")
+        };
+        ClientState {
+            has_more: !matches!(field(b"qbuf="), b"" | b"0"),
+            is_writing: field(b"events=").contains(&b'w'),
+        }
+    }
+}
+
 /// What the host hands to a callback; valid while that runs.
 #[derive(Clone, Copy)]
 pub struct Ctx<'a>(*mut raw::RedisModuleCtx, PhantomData<&'a ()>);
@@ -288,6 +313,31 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// What the host has of a client; `None` if there is no such client.
+    pub fn client_state(self, id: u64) -> Option<ClientState> {
+        // SAFETY: C strings as the format says; the reply's text is read
+        // before it is freed, and freed once.
+        unsafe {
+            let reply = host!(RedisModule_Call(
+                self.0,
+                c"CLIENT".as_ptr(),
+                c"ccl".as_ptr(),
+                c"LIST".as_ptr(),
+                c"ID".as_ptr(),
+                id as std::ffi::c_longlong
+            ));
+            if reply.is_null() {
+                return None;
+            }
+            let mut len = 0;
+            let text = host!(RedisModule_CallReplyStringPtr(reply, &raw mut len));
+            let state = (!text.is_null() && len > 0)
+                .then(|| ClientState::read(std::slice::from_raw_parts(text.cast(), len)));
+            host!(RedisModule_FreeCallReply(reply));
+            state
+        }
+    }
+
     /// The client's id; 0 if there is none.
     pub fn client_id(self) -> u64 {
         // SAFETY: a valid context.
@@ -379,4 +429,18 @@ impl<'a> Ctx<'a> {
 pub fn notified_classes() -> c_int {
     // SAFETY: takes nothing and reads one word of the host's.
     unsafe { host!(RedisModule_GetNotifyKeyspaceEvents()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_client_list_is_read() {
+        let line = b"id=3 addr=127.0.0.1:1 name= qbuf=0 qbuf-free=20474 argv-mem=10 obl=0 events=r cmd=x\n";
+        let idle = ClientState::read(line);
+        assert!(!idle.has_more && !idle.is_writing);
+        let busy = ClientState::read(b"id=3 name=qbuf=1 qbuf=27 events=rw cmd=client\n");
+        assert!(busy.has_more && busy.is_writing);
+    }
 }

@@ -47,6 +47,8 @@ pub struct Side {
     /// Under `appendfsync always`: clients with a write in this pass of the
     /// event loop, whose replies wait for its fsync.
     pub writers: Vec<u64>,
+    /// Clients to be cut off at the end of the pass, whatever comes of it.
+    pub doomed: Vec<u64>,
 }
 
 /// The host during one piece of work.

@@ -4,6 +4,8 @@
 
 mod admin;
 mod alloc;
+mod answer;
+mod arguments;
 mod blocking;
 mod call;
 mod command;
@@ -12,10 +14,13 @@ mod dispatch;
 mod events;
 mod executor;
 mod ffi;
+mod guard;
+mod held;
 mod host;
 mod info;
 mod lock;
 mod moving;
+mod pipelines;
 mod reaper;
 mod reply;
 mod route;
@@ -24,6 +29,7 @@ mod state;
 mod survey;
 mod sync;
 mod users;
+mod version;
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -42,6 +48,7 @@ use crate::ffi::{Ctx, host};
 use crate::host::{Link, Side};
 use crate::reaper::Reaper;
 use crate::state::Module;
+use crate::version::Version;
 
 const OK: c_int = raw::REDISMODULE_OK as c_int;
 const ERR: c_int = raw::REDISMODULE_ERR as c_int;
@@ -114,7 +121,9 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
     // Nothing is opened or written before every setting is known to be good.
     let settings = config::load(ctx, args)?;
     let routed = settings.route.clone();
-    command::register(ctx)?;
+    let version = Version::of(ctx);
+    state::set(&state::BLOCK_REFUSED, version.is_redis_before(7, 4));
+    command::register(ctx, version)?;
     route::register(ctx)?;
     // SAFETY: a valid context, and a callback of the right type.
     unsafe {
@@ -131,6 +140,7 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
         reaper: Reaper::start().map_err(threads)?,
         notes: Vec::new(),
         writers: Vec::new(),
+        doomed: Vec::new(),
     };
     let parts = Parts {
         disk: Arc::new(OsDisk),

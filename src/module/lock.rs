@@ -40,7 +40,8 @@ pub fn acquire(dir: &str) -> Result<(), String> {
             let who = if known {
                 format!("the process {}", holder.l_pid)
             } else {
-                "another process".into()
+                // Of another container, or another machine.
+                "a process out of sight".into()
             };
             Err(format!(
                 "persist.dir {dir} belongs to another server: {who} holds {}. Stop it, or set another persist.dir",

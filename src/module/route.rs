@@ -21,6 +21,8 @@ const REFUSE: &str = "persist._refuse";
 
 /// So many arguments need no allocation.
 const ON_STACK: usize = 32;
+/// Commands of so many words are quicker looked through than looked up.
+const FEW: usize = 3;
 
 /// What the filter works with.
 struct Router {
@@ -50,6 +52,7 @@ pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
             categories: "fast",
             arity: -2,
             keys: &[],
+            syntax: "message",
             since: "1.0.0",
             complexity: "O(1)",
             summary: "What a command becomes that persist.route forbids: replies why.",
@@ -231,10 +234,18 @@ enum Todo<'a> {
 impl Router {
     #[inline]
     fn filter<'a>(&self, filtered: Filtered) -> Todo<'a> {
-        // GET page:1 and its like need no look at the name.
-        if filtered.len() == 2 && !self.route.covers(filtered.bytes(1)) {
+        // GET page:1 and SET page:1 x need no look at the name: whichever
+        // words are keys, none is durable. EXEC, alone, has something to do.
+        let len = filtered.len();
+        if (2..=FEW).contains(&len) && (1..len).all(|at| !self.route.covers(filtered.bytes(at))) {
             return Todo::Nothing;
         }
+        self.by_name(filtered)
+    }
+
+    /// Apart, so that the way of most commands stays short.
+    #[inline(never)]
+    fn by_name<'a>(&self, filtered: Filtered) -> Todo<'a> {
         let name = filtered.bytes(0);
         match self.names.find(name) {
             Some(Known::Pass) => {}

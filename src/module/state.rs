@@ -68,6 +68,11 @@ pub static LOADING: AtomicBool = AtomicBool::new(false);
 pub static IN_WINDOW: AtomicBool = AtomicBool::new(false);
 /// Whether replies may leave right after a command, without the hook.
 pub static SYNC_EACH: AtomicBool = AtomicBool::new(false);
+/// Whether replies are held back until what they tell of is durable, as of
+/// the last pass.
+pub static HOLDS: AtomicBool = AtomicBool::new(false);
+/// Whether XREAD's BLOCK is an error in scripts.
+pub static BLOCK_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Whether the server is about to end.
 pub static ENDING: AtomicBool = AtomicBool::new(false);
 /// `latency-monitor-threshold`; 0 is off.
@@ -106,14 +111,13 @@ pub struct Caller<'a> {
 pub fn before_replies() {
     let cut_off = MODULE.with(|slot| {
         let Module { engine, side } = slot.as_mut()?;
-        let kept = engine.before_sleep(&mut Link::detached(side));
-        let writers = if kept {
-            Vec::new()
-        } else {
-            std::mem::take(&mut side.writers)
-        };
+        let mut doomed = std::mem::take(&mut side.doomed);
+        if !engine.before_sleep(&mut Link::detached(side)) {
+            doomed.append(&mut side.writers);
+        }
         side.writers.clear();
-        Some((writers, side.detached))
+        set(&HOLDS, engine.holds());
+        Some((doomed, side.detached))
     });
     // The engine is free again: closing a client may call back.
     if let Some(Some((writers, ctx))) = cut_off {
@@ -121,6 +125,19 @@ pub fn before_replies() {
             ctx.kill_client(id);
         }
     }
+}
+
+/// As [`before_replies`], before a command that may run for long, of a client
+/// that may be one of those to be cut off: that comes after it.
+pub fn before_long() {
+    MODULE.with(|slot| {
+        let Module { engine, side } = slot.as_mut()?;
+        if !engine.before_sleep(&mut Link::detached(side)) {
+            side.doomed.append(&mut side.writers);
+        }
+        side.writers.clear();
+        Some(())
+    });
 }
 
 /// Works with the engine; `None` when it isn't open or a caller further up

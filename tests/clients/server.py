@@ -11,6 +11,8 @@ import redis
 
 MODULE = os.environ["PERSIST_MODULE"]
 BINARY = os.environ.get("REDIS_SERVER") or "redis-server"
+# How many threads it reads and writes with, and its own fsyncs; as the server has it, if not said.
+HOST_SETTINGS = {"--io-threads": os.environ.get("IO_THREADS"), "--appendfsync": os.environ.get("HOST_APPENDFSYNC")}
 
 
 def free_port():
@@ -36,6 +38,9 @@ class Server:
             "--appendonly", "no", "--logfile", os.path.join(self.dir, "server.log"),
             "--loadmodule", MODULE, "--persist.appendfsync", self.policy, "--persist.route", self.route,
         ]
+        for setting, value in HOST_SETTINGS.items():
+            if value:
+                arguments += [setting, value]
         self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
         end = time.monotonic() + 30
         while True:

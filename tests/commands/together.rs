@@ -1,12 +1,10 @@
 //! Durable commands among the host's own features: transactions, scripts, databases, ACL, introspection.
 
-use std::collections::BTreeMap;
-
 use persist_tools::contents;
 use persist_tools::raw::{RawClient, Resp};
 use persist_tools::server::Server;
 
-fn server() -> Server {
+pub fn server() -> Server {
     Server::builder().with_module().start().unwrap()
 }
 
@@ -14,7 +12,7 @@ fn ok() -> Resp {
     Resp::Simple(b"OK".to_vec())
 }
 
-fn bulk(text: &str) -> Resp {
+pub fn bulk(text: &str) -> Resp {
     Resp::Bulk(text.as_bytes().to_vec())
 }
 
@@ -576,7 +574,7 @@ const WITHOUT_KEYS: &[&str] = &[
     "RELEASE",
 ];
 
-fn module_commands(client: &mut RawClient) -> Vec<String> {
+pub fn module_commands(client: &mut RawClient) -> Vec<String> {
     let list = client
         .words("COMMAND LIST FILTERBY MODULE persist")
         .unwrap();
@@ -652,99 +650,4 @@ fn the_host_knows_the_keys_of_every_durable_command() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn fields(reply: Resp) -> BTreeMap<String, Resp> {
-    let items = reply.into_items();
-    items
-        .chunks(2)
-        .filter_map(|pair| Some((pair[0].text()?, pair[1].clone())))
-        .collect()
-}
-
-#[test]
-fn every_durable_command_is_described() {
-    let server = server();
-    let mut client = server.raw().unwrap();
-    let mut wrong = Vec::new();
-    for name in module_commands(&mut client) {
-        let docs = client
-            .words(&format!("COMMAND DOCS PERSIST.{name}"))
-            .unwrap();
-        let docs = fields(docs.into_items().remove(1));
-        for field in ["summary", "since", "complexity"] {
-            let text = docs.get(field).and_then(Resp::text).unwrap_or_default();
-            if text.is_empty() {
-                wrong.push(format!("{name}: no {field}"));
-            }
-        }
-        if docs.get("module") != Some(&bulk("persist")) {
-            wrong.push(format!("{name}: of no module"));
-        }
-        let info = |reply: Resp| reply.into_items().remove(0).into_items();
-        let ours = info(
-            client
-                .words(&format!("COMMAND INFO PERSIST.{name}"))
-                .unwrap(),
-        );
-        let host = info(client.words(&format!("COMMAND INFO {name}")).unwrap());
-        if [
-            "SAVE", "BGSAVE", "REWRITE", "SYNC", "VERIFY", "LASTSAVE", "INFO", "HELP", "_REFUSE",
-            "ADOPT", "RELEASE",
-        ]
-        .contains(&name.as_str())
-        {
-            continue;
-        }
-        // The host has a command for each subcommand.
-        if ["OBJECT", "MEMORY", "XGROUP", "XINFO"].contains(&name.as_str()) || host.is_empty() {
-            continue;
-        }
-        // 1 arity, 3 to 5 first, last and step of keys.
-        for at in [1, 3, 4, 5] {
-            // WITHSCORE came with 7.2.
-            if at == 1 && ["ZRANK", "ZREVRANK"].contains(&name.as_str()) {
-                continue;
-            }
-            if host.get(at) != ours.get(at) {
-                wrong.push(format!(
-                    "{name} {at}: host {:?}, ours {:?}",
-                    host.get(at),
-                    ours.get(at)
-                ));
-            }
-        }
-        let flags = |info: &[Resp]| -> Vec<String> {
-            let mut flags: Vec<String> = info[2]
-                .clone()
-                .into_items()
-                .iter()
-                .filter_map(Resp::text)
-                .collect();
-            // The first says whose command it is, the second follows from the key specs, for the host's own by hand.
-            flags.retain(|flag| flag != "module" && flag != "movablekeys");
-            flags.sort();
-            flags
-        };
-        if flags(&host) != flags(&ours) {
-            wrong.push(format!(
-                "{name}: flags host {:?}, ours {:?}",
-                flags(&host),
-                flags(&ours)
-            ));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let help = client.words("PERSIST.HELP").unwrap().into_items();
-    let mut names = module_commands(&mut client);
-    // It is nobody's to call.
-    names.retain(|name| name != "_REFUSE");
-    assert_eq!(help.len(), names.len());
-    for name in names {
-        let line = help.iter().filter_map(Resp::text).filter(|line| {
-            line.strip_prefix("PERSIST.")
-                .is_some_and(|rest| rest.split([' ', ':']).next() == Some(&name))
-        });
-        assert_eq!(line.count(), 1, "{name}");
-    }
 }

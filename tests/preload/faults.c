@@ -32,8 +32,11 @@
  * too), sync_file_range, rename renameat renameat2, link linkat, unlink unlinkat, open openat creat with O_CREAT,
  * ftruncate truncate, copy_file_range, mkdir mkdirat. Calls that libc makes inside itself, such as the writes of stdio, are not seen.
  *
- * Everything here goes through syscall(2), so nothing is traced twice and nothing needs dlsym. */
+ * Everything here goes through syscall(2), so nothing is traced twice. Only dlopen is passed on: Valkey loads modules so
+ * that they look for libc's functions in libc first (RTLD_DEEPBIND), past every preloaded library, and none of the
+ * module's calls would be seen. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -461,3 +464,9 @@ int openat(int dir, const char *name, int flags, ...) { MODE return do_open(dir,
 int openat64(int dir, const char *name, int flags, ...) { MODE return do_open(dir, name, flags, mode); }
 int creat(const char *name, mode_t mode) { return do_open(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 int creat64(const char *name, mode_t mode) { return creat(name, mode); }
+
+void *dlopen(const char *name, int flags) {
+    void *(*next)(const char *, int) = (void *(*)(const char *, int))dlsym(RTLD_NEXT, "dlopen");
+    if (!next) abort();
+    return next(name, flags & ~RTLD_DEEPBIND);
+}

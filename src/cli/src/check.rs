@@ -186,6 +186,7 @@ impl Report<'_> {
                     Source::Nothing => "with no data: there is neither a snapshot nor a log",
                     Source::Snapshot => "with the snapshot",
                     Source::Log => "with the log",
+                    Source::Rescued => "with what can be verified",
                 };
                 write!(out, "A server starts from {dir} {what}")?;
                 if let Some(keys) = start.keys.filter(|_| start.source != Source::Nothing) {
@@ -270,6 +271,7 @@ impl Report<'_> {
                 Source::Nothing => "nothing",
                 Source::Snapshot => "snapshot",
                 Source::Log => "log",
+                Source::Rescued => "damaged files",
             }),
             "keys": start.ok().and_then(|s| s.keys),
             "sequence": start.ok().map(|s| s.seq),

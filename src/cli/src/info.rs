@@ -207,6 +207,7 @@ impl Facts {
                 Source::Nothing => "nothing",
                 Source::Snapshot => "snapshot",
                 Source::Log => "log",
+                Source::Rescued => "damaged files",
             },
             "history": found.history.to_string(),
             "sequence": found.seq,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::base::hash::Seed;
 use crate::base::random::Random;
-use crate::blocked::Blocked;
+use crate::blocked::{Blocked, Ticket};
 use crate::command::spec::Find;
 use crate::command::wait::Waiter;
 use crate::command::{self, CommandError, Cx, Flags, Reply, Spec};
@@ -27,7 +27,9 @@ use crate::persist::Persist;
 use crate::persist::executor::Executor;
 use crate::persist::online::Task;
 use crate::persist::start::Beginning;
+pub use crate::persist::sync::Fate;
 use crate::settings::Settings;
+use crate::undurable::Undurable;
 use crate::watch::Watched;
 
 /// Due keys that one step of the active expiry takes, at most.
@@ -66,12 +68,26 @@ impl fmt::Display for OpenError {
 }
 
 /// Circumstances of one command.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Call {
     /// The selected database.
     pub db: u32,
     /// Whether it is part of a transaction or script, which the log keeps whole.
     pub atomic: bool,
+    /// Whether asking to wait is an error; see [`Cx::refuses_block`].
+    pub refuses_block: bool,
+    /// Whether its reply is held back until what it tells of is durable;
+    /// otherwise that must be so at the end of the pass.
+    pub held: bool,
+}
+
+/// What a command came to whose reply can be held back.
+pub struct Held {
+    /// The reply may leave when effects up to here are durable; 0 is at once.
+    pub until: u64,
+    /// What happened. A ticket: nothing was replied, the client waits for a
+    /// key.
+    pub result: Result<Option<Ticket>, CommandError>,
 }
 
 /// The durable keyspace with its persistence.
@@ -84,6 +100,7 @@ pub struct Engine {
     memory: fn() -> usize,
     watched: Watched,
     blocked: Blocked,
+    undurable: Undurable,
     /// How far the child of a save or rewrite has come, 0 to 1.
     child_progress: f64,
 }
@@ -158,6 +175,7 @@ impl Engine {
             clock: clock.clone(),
             settings,
             pid,
+            memory,
             fresh,
         };
         let (persist, space) =
@@ -171,6 +189,7 @@ impl Engine {
             memory,
             watched: Watched::default(),
             blocked: Blocked::default(),
+            undurable: Undurable::default(),
             child_progress: 0.0,
         };
         engine.reap_after_load(host);
@@ -248,6 +267,7 @@ impl Engine {
             clock: Some(&*self.clock),
             now: Some(now),
             written_ms: 0,
+            in_parts: true,
         })
     }
 
@@ -312,6 +332,7 @@ impl Engine {
         waiter: Option<&mut Waiter>,
     ) -> Result<(), CommandError> {
         let may_cache = spec.flags.has(Flags::CACHES) && self.persist.may_write().is_ok();
+        let before = self.persist.seq();
         let mut out = Doings {
             host,
             blocked: &mut self.blocked,
@@ -328,19 +349,123 @@ impl Engine {
             clock: Some(&*self.clock),
             now: None,
             written_ms: 0,
+            in_parts: false,
         };
         let mut cx = Cx {
             ks,
             reply,
             spec,
             may_cache,
+            refuses_block: call.refuses_block,
             waiter,
         };
         let result = command::execute(&mut cx, args);
+        self.owe(spec, args, call.held, before);
         if spec.may_log() && !call.atomic {
             self.persist.unit_done(host);
         }
         result
+    }
+
+    /// Sees to it that nobody hears too early of what a command changed since
+    /// the effect number `before`, or found changed.
+    #[inline]
+    fn owe(&mut self, spec: &Spec, args: &[&[u8]], held: bool, before: u64) {
+        let seq = self.persist.seq();
+        if seq > before && !held {
+            self.persist.rely_on(seq);
+        } else if seq > before && self.persist.holds() {
+            self.undurable.note(spec.keys_of(args), seq);
+        } else if !held && !self.undurable.is_empty() {
+            let needed = self.undurable.needed(spec.keys_of(args));
+            self.persist.rely_on(needed);
+        }
+    }
+
+    /// Runs one data command of a client whose reply can be held back, and
+    /// that can wait for keys. Under a policy that promises nothing before a
+    /// reply, it never is.
+    pub fn execute_held(
+        &mut self,
+        host: &mut dyn Host,
+        spec: &'static Spec,
+        args: &[&[u8]],
+        db: u32,
+        reply: &mut dyn Reply,
+    ) -> Held {
+        let before = self.persist.seq();
+        let call = Call {
+            db,
+            held: true,
+            ..Call::default()
+        };
+        let result = if spec.flags.has(Flags::BLOCKING) {
+            self.execute_or_wait(host, spec, args, call, reply)
+        } else {
+            self.execute(host, spec, args, call, reply).map(|()| None)
+        };
+        let seq = self.persist.seq();
+        let until = match &result {
+            Ok(Some(_)) => 0,
+            _ if spec.may_log() && seq > before && self.persist.holds() => seq,
+            _ => self.needed(spec, args),
+        };
+        Held { until, result }
+    }
+
+    /// Up to which effect things must be durable before the reply to this
+    /// command, if it changes nothing, may leave; 0 is at once.
+    pub fn needed(&self, spec: &Spec, args: &[&[u8]]) -> u64 {
+        if self.undurable.is_empty() {
+            return 0;
+        }
+        let until = self.undurable.needed(spec.keys_of(args));
+        // While the disk fails nobody knows how long it would be.
+        if self.persist.fate(until) == Fate::Open {
+            until
+        } else {
+            0
+        }
+    }
+
+    /// Whether replies are held back until what they tell of is durable.
+    #[inline]
+    pub fn holds(&self) -> bool {
+        self.persist.holds()
+    }
+
+    /// Whether anything that was changed waits to be durable, and readers of
+    /// it with it.
+    #[inline]
+    pub fn has_undurable(&self) -> bool {
+        !self.undurable.is_empty()
+    }
+
+    /// Whether a reply that leaves at the end of this pass tells of anything
+    /// that must be durable then.
+    #[inline]
+    pub fn owes(&self) -> bool {
+        self.persist.owes()
+    }
+
+    /// What became of the effects up to `seq`.
+    pub fn fate(&self, seq: u64) -> Fate {
+        self.persist.fate(seq)
+    }
+
+    /// Hears of background work that has ended. Never inside a transaction
+    /// or script.
+    pub fn hear(&mut self, host: &mut dyn Host) {
+        self.persist.hear(host);
+        self.forget_durable();
+    }
+
+    fn forget_durable(&mut self) {
+        if !self.undurable.is_empty() {
+            // Without a log in force there is nothing to wait for.
+            let durable = self.persist.durable_seq().unwrap_or(u64::MAX);
+            self.undurable.forget(durable);
+        }
     }
 
     /// Whether a command that may grow the keyspace may run.
@@ -359,7 +484,9 @@ impl Engine {
     /// logged is written, and synced as the policy says. `false`: that
     /// failed, and the replies of this pass must not leave.
     pub fn before_sleep(&mut self, host: &mut dyn Host) -> bool {
-        self.persist.before_sleep(host)
+        let kept = self.persist.before_sleep(host);
+        self.forget_durable();
+        kept
     }
 
     /// Regular work, to be called some ten times a second, never inside a

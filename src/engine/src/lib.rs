@@ -19,6 +19,7 @@ pub mod settings;
 
 pub mod blocked;
 pub mod persist;
+mod undurable;
 mod watch;
 
 pub mod engine;

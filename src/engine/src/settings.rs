@@ -62,6 +62,17 @@ pub enum FsyncPolicy {
     No,
 }
 
+/// What a start makes of damaged files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCorruption {
+    /// It refuses.
+    Stop,
+    /// It takes what can be verified.
+    Salvage,
+    /// It takes the snapshot instead of a damaged log.
+    Fallback,
+}
+
 /// One save point: after `seconds`, if at least `changes` happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SavePoint {
@@ -179,6 +190,15 @@ pub static SETTINGS: &[Setting] = &[
         true,
         "Load a log whose end is torn, without that end.",
     ),
+    Setting {
+        name: "on-corruption",
+        kind: SettingKind::Choice {
+            default: "stop",
+            words: &["stop", "salvage", "fallback"],
+        },
+        immutable: true,
+        about: "What a start does about damaged files: refuse, load what can be verified, or load the snapshot instead of the log.",
+    },
     number(
         "auto-aof-rewrite-percentage",
         100,
@@ -301,6 +321,7 @@ pub struct Settings {
     pub aof_timestamp_enabled: bool,
     pub aof_use_rdb_preamble: bool,
     pub aof_load_truncated: bool,
+    pub on_corruption: OnCorruption,
     pub auto_aof_rewrite_percentage: i64,
     pub auto_aof_rewrite_min_size: i64,
     pub maxmemory: i64,
@@ -333,6 +354,7 @@ impl Default for Settings {
             aof_timestamp_enabled: false,
             aof_use_rdb_preamble: true,
             aof_load_truncated: true,
+            on_corruption: OnCorruption::Stop,
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 << 20,
             maxmemory: 0,
@@ -466,6 +488,19 @@ impl Settings {
                     }
                 }
             }
+            "on-corruption" => {
+                self.on_corruption = match value {
+                    "stop" => OnCorruption::Stop,
+                    "salvage" => OnCorruption::Salvage,
+                    "fallback" => OnCorruption::Fallback,
+                    _ => {
+                        return Err(BadSetting(
+                            "argument(s) must be one of the following: stop, salvage, fallback"
+                                .into(),
+                        ));
+                    }
+                }
+            }
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
         }
         Ok(())
@@ -526,6 +561,11 @@ impl Settings {
                 FsyncPolicy::Always => "always",
                 FsyncPolicy::Everysec => "everysec",
                 FsyncPolicy::No => "no",
+            }),
+            "on-corruption" => SettingValue::Text(match self.on_corruption {
+                OnCorruption::Stop => "stop",
+                OnCorruption::Salvage => "salvage",
+                OnCorruption::Fallback => "fallback",
             }),
             "stop-writes-on-bgsave-error" => SettingValue::Bool(self.stop_writes_on_bgsave_error),
             "rdbcompression" => SettingValue::Bool(self.rdbcompression),

@@ -134,13 +134,23 @@ impl Rig {
 
     /// Runs one command in `db`; `atomic` as inside a transaction.
     pub fn argv(&mut self, db: u32, atomic: bool, args: &[&[u8]]) -> Node {
+        let call = Call {
+            db,
+            atomic,
+            ..Call::default()
+        };
+        self.call(call, args)
+    }
+
+    /// Runs one command.
+    pub fn call(&mut self, call: Call, args: &[&[u8]]) -> Node {
         let Some(spec) = table::find(args[0]) else {
             return Node::Error("ERR unknown command".into());
         };
         let mut reply = Recorder::default();
         match self
             .engine
-            .execute(&mut self.host, spec, args, Call { db, atomic }, &mut reply)
+            .execute(&mut self.host, spec, args, call, &mut reply)
         {
             Ok(()) => reply.take(),
             Err(e) => Node::Error(e.to_string()),

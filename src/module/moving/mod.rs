@@ -480,7 +480,11 @@ fn ask(db: u32, args: &[&[u8]]) -> Result<Node, String> {
     let mut reply = Recorder::default();
     let spec = args.first().and_then(|name| table::find(name));
     let spec = spec.ok_or("no such command")?;
-    let call = Call { db, atomic: false };
+    let call = Call {
+        db,
+        held: true,
+        ..Call::default()
+    };
     with_engine(|engine, host| engine.execute(host, spec, args, call, &mut reply))
         .ok_or(BUSY)?
         .map_err(|error| error.to_string())?;
@@ -490,7 +494,13 @@ fn ask(db: u32, args: &[&[u8]]) -> Result<Node, String> {
 /// Makes a durable key by these commands, as one unit; says what the log
 /// reached with it.
 fn rebuild_here(db: u32, key: &[u8], commands: &[Words]) -> Result<u64, String> {
-    let call = Call { db, atomic: true };
+    // Nobody is told before it is durable, so the event loop needn't wait.
+    let call = Call {
+        db,
+        atomic: true,
+        held: true,
+        ..Call::default()
+    };
     let mut served = Vec::new();
     let done = with_engine(|engine, host| {
         let mut run = |words: &[&[u8]]| -> Result<(), String> {

@@ -13,7 +13,9 @@ pub(super) fn normal(name: &str, way: Way, reply: Resp) -> Resp {
                 .replace("'persist.", "'")
                 .replace("Try PERSIST.", "Try ")
                 .replace("specified for PERSIST.", "specified for ")
-                .replace("specified for persist.", "specified for ");
+                .replace("specified for persist.", "specified for ")
+                // Valkey's scripts say it without a name.
+                .replace("calling Redis command from", "calling command from");
             Resp::Error(text.into_bytes())
         }
         reply => match name {
@@ -29,11 +31,13 @@ pub(super) fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             "HGETALL" => sorted(reply, 2),
             // So is the name that help begins with.
             "XGROUP" | "XINFO" => called_by(reply),
-            // In RESP3 the host prints coordinates to more digits than modules can.
-            _ if name.starts_with("GEO") => rounded(reply),
+            // In RESP3 the host prints coordinates to 17 places behind the point, where modules print 17 digits. Lua
+            // reads those and prints other last digits then.
+            _ if name.starts_with("GEO") => rounded(reply, way),
             // The host's ALPHA doesn't look beyond a NUL.
             "SORT" | "SORT_RO" if reply.encode().contains(&0) => sorted(reply, 1),
-            // Lua's tables have none either.
+            // Lua's tables have none either; for RESP2 they are lists of pairs.
+            "LCS" if way == Way::Script3 => sorted(reply, 2),
             _ if way == Way::Script3 => match reply {
                 reply @ (Resp::Map(_) | Resp::Set(_)) => sorted(reply, 1),
                 other => other,
@@ -41,6 +45,25 @@ pub(super) fn normal(name: &str, way: Way, reply: Resp) -> Resp {
             _ => reply,
         },
     }
+}
+
+/// With numbers as one and the same function prints them: the host prints the scores that a module replies, to 17 digits
+/// in 7.0, to as few as it takes in later ones.
+pub(super) fn spelled(reply: Resp) -> Resp {
+    match reply {
+        Resp::Double(text) => Resp::Double(number(text)),
+        Resp::Bulk(text) => Resp::Bulk(number(text)),
+        Resp::Array(items) => Resp::Array(items.into_iter().map(spelled).collect()),
+        other => other,
+    }
+}
+
+/// See [`spelled`].
+pub(super) fn number(text: Vec<u8>) -> Vec<u8> {
+    let parsed = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok());
+    parsed
+        .filter(|n: &f64| n.is_finite())
+        .map_or(text, |n| format!("{n:e}").into_bytes())
 }
 
 pub(super) fn called_by(reply: Resp) -> Resp {
@@ -55,17 +78,17 @@ pub(super) fn called_by(reply: Resp) -> Resp {
     Resp::Array(items)
 }
 
-pub(super) fn rounded(reply: Resp) -> Resp {
+pub(super) fn rounded(reply: Resp, way: Way) -> Resp {
+    let round = |text: Vec<u8>| {
+        let number = std::str::from_utf8(&text).ok().and_then(|t| t.parse().ok());
+        number.map_or(text, |n: f64| format!("{n:.12}").into())
+    };
     match reply {
-        Resp::Double(text) => {
-            let text = String::from_utf8_lossy(&text);
-            Resp::Double(
-                text.parse::<f64>()
-                    .map_or(text.to_string(), |n| format!("{n:.12}"))
-                    .into(),
-            )
+        Resp::Double(text) => Resp::Double(round(text)),
+        Resp::Bulk(text) if way == Way::Script3 && text.len() > 15 => Resp::Bulk(round(text)),
+        Resp::Array(items) => {
+            Resp::Array(items.into_iter().map(|item| rounded(item, way)).collect())
         }
-        Resp::Array(items) => Resp::Array(items.into_iter().map(rounded).collect()),
         other => other,
     }
 }

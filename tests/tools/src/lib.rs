@@ -3,6 +3,7 @@
 
 pub mod contents;
 pub mod generate;
+pub mod host;
 pub mod journal;
 pub mod load;
 pub mod order;

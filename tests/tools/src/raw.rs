@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
@@ -374,9 +374,18 @@ impl RawClient {
 
     /// Reads one reply: its tree and its bytes.
     pub fn read_both(&mut self) -> Result<(Resp, Vec<u8>)> {
-        let mut wanted = 1;
+        let limit = self.stream.read_timeout()?;
+        let read = self.read_within(limit);
+        self.stream.set_read_timeout(limit)?;
+        read
+    }
+
+    fn read_within(&mut self, limit: Option<Duration>) -> Result<(Resp, Vec<u8>)> {
+        /// A reply of megabytes is parsed again only when much more has come, or nothing for so long.
+        const PAUSE: Duration = Duration::from_millis(10);
+        const MUCH: usize = 1 << 20;
+        let (mut wanted, mut last) = (1, Instant::now());
         loop {
-            // A reply of megabytes is parsed again only when the input has doubled.
             if self.buffer.len() - self.start >= wanted {
                 let input = &self.buffer[self.start..];
                 if let Some((value, used)) = Resp::parse(input)? {
@@ -388,22 +397,32 @@ impl RawClient {
                     }
                     return Ok((value, bytes));
                 }
-                if input.len() > 1 << 20 {
-                    wanted = input.len() + (1 << 20);
+                if input.len() > MUCH {
+                    wanted = input.len() + MUCH;
+                    self.stream.set_read_timeout(Some(PAUSE))?;
                 }
             }
-            if self.start > 1 << 20 {
+            if self.start > MUCH {
                 self.buffer.drain(..self.start);
                 self.start = 0;
             }
             let mut chunk = [0; 1 << 16];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return Err(Error::new("the server closed the connection")),
-                Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                Ok(n) => {
+                    self.buffer.extend_from_slice(&chunk[..n]);
+                    last = Instant::now();
+                }
                 // A socket with a time limit says so after its process was stopped.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 // What has come may be whole already, just not yet parsed.
-                Err(error) if wanted > 1 && would_block(&error) => wanted = 1,
+                Err(error)
+                    if wanted > 1
+                        && would_block(&error)
+                        && limit.is_none_or(|limit| last.elapsed() < limit) =>
+                {
+                    wanted = 1;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -37,6 +37,20 @@ pub fn server_binary() -> PathBuf {
         .map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
+/// What the servers of tests are told besides: how many threads they read and write with, `IO_THREADS`, and the host's own
+/// `appendfsync`, `HOST_APPENDFSYNC`, on which it depends when those send replies. A builder's own lines go before these.
+fn host_settings() -> impl Iterator<Item = String> {
+    [
+        ("io-threads", "IO_THREADS"),
+        ("appendfsync", "HOST_APPENDFSYNC"),
+    ]
+    .into_iter()
+    .filter_map(|(setting, variable)| {
+        let value = std::env::var(variable).ok().filter(|v| !v.is_empty())?;
+        Some(format!("{setting} {value}"))
+    })
+}
+
 /// The module: `PERSIST_MODULE`, or the release build.
 ///
 /// # Panics
@@ -419,6 +433,7 @@ impl Server {
             "enable-module-command yes".into(),
             "enable-protected-configs yes".into(),
         ];
+        lines.extend(host_settings());
         if let Some(module) = &builder.module {
             let args: String = builder
                 .module_args

@@ -96,7 +96,10 @@ impl Rig {
 
     pub fn argv(&mut self, db: u32, args: &[&[u8]]) {
         let spec = table::find(args[0]).unwrap();
-        let call = Call { db, atomic: false };
+        let call = Call {
+            db,
+            ..Call::default()
+        };
         let done = self
             .engine
             .execute(&mut self.host, spec, args, call, &mut NoReply);

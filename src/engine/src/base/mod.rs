@@ -7,5 +7,6 @@ pub mod hash;
 pub mod long_double;
 pub mod murmur;
 pub mod number;
+pub mod quicksort;
 pub mod random;
 mod strtod;

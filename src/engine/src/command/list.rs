@@ -150,7 +150,7 @@ pub static SPECS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
         summary: "Returns elements from the first of several lists that isn't empty, after removing them. Deletes the list if the last element was popped.",
-        syntax: "numkeys key [key ...] LEFT | RIGHT [COUNT count]",
+        syntax: "numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
         examples: &[
             ("LMPOP 2 a b LEFT", "nil"),
             ("RPUSH b 1 2 3", "3"),
@@ -178,7 +178,7 @@ pub static SPECS: &[Spec] = &[
         since: "6.2.0",
         complexity: "O(1)",
         summary: "Returns an element after popping it from one list and pushing it to another. Deletes the list if the last element was moved.",
-        syntax: "source destination LEFT | RIGHT LEFT | RIGHT",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT>",
         examples: &[
             ("LMOVE a b LEFT RIGHT", "nil"),
             ("RPUSH a 1 2 3", "3"),
@@ -242,7 +242,7 @@ pub static SPECS: &[Spec] = &[
         since: "1.0.0",
         complexity: "O(S+N) where S is the distance of start offset from HEAD for small lists, from nearest end (HEAD or TAIL) for large lists; and N is the number of elements in the specified range.",
         summary: "Returns a range of elements from a list.",
-        syntax: "key start stop",
+        syntax: "key start:integer stop:integer",
         examples: &[
             ("LRANGE l 0 -1", "[]"),
             ("RPUSH l a b c", "3"),
@@ -334,7 +334,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.2.0",
         complexity: "O(N) where N is the number of elements to traverse before seeing the value pivot. This means that inserting somewhere on the left end on the list (head) can be considered O(1) and inserting somewhere on the right end (tail) is O(N).",
         summary: "Inserts an element before or after another element in a list.",
-        syntax: "key BEFORE | AFTER pivot element",
+        syntax: "key <BEFORE | AFTER> pivot element",
         examples: &[
             ("LINSERT l BEFORE a x", "0"),
             ("RPUSH l a b", "2"),
@@ -378,7 +378,7 @@ pub static SPECS: &[Spec] = &[
         since: "1.0.0",
         complexity: "O(N) where N is the number of elements to be removed by the operation.",
         summary: "Removes elements from both ends of a list. Deletes the list if all elements were trimmed.",
-        syntax: "key start stop",
+        syntax: "key start:integer stop:integer",
         examples: &[
             ("LTRIM l 0 1", "OK"),
             ("RPUSH l a b c d", "4"),

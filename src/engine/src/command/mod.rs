@@ -19,6 +19,7 @@ pub mod sort;
 pub mod spec;
 pub mod stream;
 pub mod string;
+pub mod syntax;
 pub mod table;
 pub mod tape;
 pub mod wait;
@@ -41,6 +42,9 @@ pub struct Cx<'a> {
     /// Whether a command that only looks may keep what it found out in the
     /// value, which is a logged change; see [`Flags::CACHES`].
     pub may_cache: bool,
+    /// Whether XREAD's and XREADGROUP's BLOCK is an error, as in scripts of
+    /// Redis before 7.4; else it means nothing where nobody can wait.
+    pub refuses_block: bool,
     /// For a blocking command of a client that can wait.
     pub waiter: Option<&'a mut wait::Waiter>,
 }

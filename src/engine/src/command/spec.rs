@@ -28,7 +28,7 @@ impl Flags {
     pub const CACHES: Flags = Flags(32);
     /// May wait until a key holds something.
     pub const BLOCKING: Flags = Flags(64);
-    /// Not from scripts.
+    /// Not from scripts of Redis before 7.2.
     pub const NOSCRIPT: Flags = Flags(128);
 
     /// Both.

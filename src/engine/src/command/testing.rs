@@ -118,6 +118,7 @@ impl Bench {
             },
             now: None,
             written_ms: 0,
+            in_parts: false,
         };
         match execute(
             &mut Cx {
@@ -125,6 +126,7 @@ impl Bench {
                 reply: &mut recorder,
                 spec,
                 may_cache: true,
+                refuses_block: false,
                 waiter: None,
             },
             args,

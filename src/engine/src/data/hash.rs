@@ -233,20 +233,15 @@ pub fn choose(
     }
 }
 
-/// Visits fields from `cursor` on and returns the next cursor; a small hash
-/// is visited whole. See [`Table::scan`].
-pub fn scan(
-    payload: Payload<'_>,
-    cursor: u64,
-    count: usize,
-    visit: &mut dyn FnMut(&[u8], &[u8]),
-) -> u64 {
+/// Visits fields from `cursor` on, also with when they end, and returns the
+/// next cursor; a small hash is visited whole. See [`Table::scan`].
+pub fn scan(payload: Payload<'_>, cursor: u64, count: usize, visit: &mut expiry::Visit<'_>) -> u64 {
     match payload {
-        Payload::Large(Value::Hash(table)) => {
-            table.scan(cursor, count, |f| visit(f.key(), f.payload()))
-        }
+        Payload::Large(Value::Hash(table)) => table.scan(cursor, count, |f| {
+            visit(f.key(), f.payload(), f.expiry());
+        }),
         _ => {
-            for_each(payload, visit);
+            expiry::for_each(payload, visit);
             0
         }
     }

@@ -33,21 +33,21 @@ impl Engine {
         host: &mut dyn Host,
         spec: &'static Spec,
         args: &[&[u8]],
-        db: u32,
+        call: Call,
         reply: &mut dyn Reply,
     ) -> Result<Option<Ticket>, CommandError> {
         if spec.flags.has(Flags::WRITE) {
             self.persist.may_write()?;
             self.has_room(spec)?;
         }
-        let (mut waiter, call) = (Waiter::default(), Call { db, atomic: false });
+        let mut waiter = Waiter::default();
         self.run(host, spec, args, call, reply, Some(&mut waiter))?;
         let Some(wish) = waiter.wish else {
             return Ok(None);
         };
         let now_ms = self.clock.monotonic_us() / 1000;
         Ok(Some(self.blocked.add(Client {
-            db,
+            db: call.db,
             spec,
             args: match wish.then {
                 Some(args) => args,
@@ -117,7 +117,8 @@ impl Engine {
         };
         let call = Call {
             db: client.db,
-            atomic: false,
+            held: self.persist.holds(),
+            ..Call::default()
         };
         let may_write = if client.spec.flags.has(Flags::WRITE) {
             self.persist.may_write()

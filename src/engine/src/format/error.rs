@@ -15,6 +15,9 @@ pub struct FormatError {
     pub expected: Cow<'static, str>,
     /// What was there instead.
     pub found: String,
+    /// Whether the bytes are what somebody wrote, since their checksum holds:
+    /// another version's, then, and no damage.
+    pub intact: bool,
 }
 
 impl FormatError {
@@ -29,6 +32,15 @@ impl FormatError {
             line: None,
             expected: expected.into(),
             found: found.into(),
+            intact: false,
+        }
+    }
+
+    /// The same error, about bytes that are as they were written.
+    pub fn intact(self) -> Self {
+        Self {
+            intact: true,
+            ..self
         }
     }
 

@@ -206,7 +206,7 @@ impl UnverifiedGroup {
     }
 
     /// As [`UnverifiedGroup::parse`], but the payload may be cut off.
-    fn parse_line(bytes: &[u8], offset: u64) -> Result<Self, FormatError> {
+    pub(crate) fn parse_line(bytes: &[u8], offset: u64) -> Result<Self, FormatError> {
         let error = |expected: &'static str| FormatError::new(offset, expected, excerpt(bytes));
         let line = bytes
             .first_chunk()
@@ -215,6 +215,8 @@ impl UnverifiedGroup {
         if hex(x) != Some(u64::from(crc64(&line[..X_AT]) as u32)) {
             return Err(error("a group line whose check holds"));
         }
+        // The check doesn't cover it.
+        let crc = hex(c).ok_or_else(|| error("a group line with a checksum"))?;
         let parsed = || {
             let flag = |at: usize, letter: u8| match f.get(at) {
                 Some(b'-') => Some(false),
@@ -236,11 +238,17 @@ impl UnverifiedGroup {
             sound.then_some(Self {
                 header,
                 payload_len: decimal(l)?,
-                crc: hex(c)?,
+                crc,
                 offset,
             })
         };
-        parsed().ok_or_else(|| error("a group line with values this version knows"))
+        // Its check holds: whoever wrote it meant it.
+        parsed().ok_or_else(|| error("a group line with values this version knows").intact())
+    }
+
+    /// What it says of itself.
+    pub(crate) fn header(&self) -> &GroupHeader {
+        &self.header
     }
 
     /// When it says that it was sealed, unix ms.
@@ -309,7 +317,7 @@ impl Group<'_> {
 }
 
 /// Reads the group at byte `at` of a whole file.
-fn group_at(file: &[u8], at: usize) -> Result<Group<'_>, FormatError> {
+pub(crate) fn group_at(file: &[u8], at: usize) -> Result<Group<'_>, FormatError> {
     let rest = file.get(at..).unwrap_or_default();
     let offset = at as u64;
     let parsed = UnverifiedGroup::parse(rest, offset, rest.len() as u64)?;

@@ -30,7 +30,8 @@
 //!   doesn't), the checksum of the last group (`prev` if it is empty).
 //! - `#state`: the history in force; the numbers for the next files, never used
 //!   before; `log open`, or `log closed at <seq>`: `appendonly` was turned off
-//!   once that sequence number was reached.
+//!   once that sequence number was reached; `after <history>`, while it is
+//!   taking the place of another one.
 //! - `#CRC64` is the last line, over all bytes before it. Lines that start with
 //!   `# ` (with a blank) are remarks; they are read over and not kept.
 
@@ -64,6 +65,9 @@ pub struct Manifest {
     pub next_incr_seq: u64,
     /// The log was turned off when this sequence number was reached.
     pub closed_at: Option<u64>,
+    /// The history that this one is taking the place of, its own if nobody
+    /// knows: a snapshot that is still there is to be moved aside.
+    pub after: Option<HistoryId>,
     /// The data set that the incr files continue. A manifest without one
     /// doesn't pass [`Manifest::check`].
     pub base: Option<BaseFile>,
@@ -159,6 +163,7 @@ impl Manifest {
             next_base_seq: 1,
             next_incr_seq: 1,
             closed_at: None,
+            after: None,
             base: None,
             incrs: Vec::new(),
             replaced: Vec::new(),
@@ -186,9 +191,13 @@ impl Manifest {
             "\n#state history {history} next-base {next_base_seq} next-incr {next_incr_seq} log "
         );
         let _ = match self.closed_at {
-            Some(seq) => writeln!(text, "closed at {seq}"),
-            None => writeln!(text, "open"),
+            Some(seq) => write!(text, "closed at {seq}"),
+            None => write!(text, "open"),
         };
+        if let Some(before) = self.after {
+            let _ = write!(text, " after {before}");
+        }
+        text.push('\n');
         for line in self.lines() {
             text += &line;
             text.push('\n');
@@ -244,6 +253,7 @@ impl Manifest {
     /// # Errors
     /// No checksum line or a wrong one, a line that can't be read, or what
     /// `check` finds. With the line number, unless it is about the whole.
+    /// `intact` if the checksum is right.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
         let body = covered(bytes)?;
         let mut found = Found::default();
@@ -253,12 +263,13 @@ impl Manifest {
             found
                 .line(line.strip_suffix(b"\n").unwrap_or(line))
                 .map_err(|(expected, what)| {
-                    FormatError::new(offset, expected, what).on_line(number)
+                    let error = FormatError::new(offset, expected, what);
+                    error.on_line(number).intact()
                 })?;
             offset += line.len() as u64;
         }
-        let manifest = found.finish()?;
-        manifest.check()?;
+        let manifest = found.finish().map_err(FormatError::intact)?;
+        manifest.check().map_err(FormatError::intact)?;
         Ok(manifest)
     }
 

@@ -85,6 +85,8 @@ struct Plan {
     /// What every operation that matches gets from now on.
     lasting: Option<(Error, Option<Op>)>,
     off: bool,
+    /// What the disk says is free, if not what it is.
+    free: Option<u64>,
     ops: u64,
     hits: u64,
 }
@@ -120,6 +122,11 @@ impl Faults {
         plan.next = (n > 0).then_some((fault, n, op));
         plan.lasting = None;
         plan.off = false;
+    }
+
+    /// What the disk says is free from now on, in bytes; `None`: what it is.
+    pub fn set_free(&self, free: Option<u64>) {
+        self.plan().free = free;
     }
 
     /// All is well from now on.
@@ -328,6 +335,12 @@ impl ReadDisk for FaultyDisk {
 }
 
 impl Disk for FaultyDisk {
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        self.faults.look()?;
+        let told = self.faults.plan().free;
+        told.map_or_else(|| self.inner.free_space(dir), Ok)
+    }
+
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         self.faults.change(Op::Create)?;
         Ok(self.wrap(self.inner.create_new(path)?))

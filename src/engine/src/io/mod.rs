@@ -121,6 +121,15 @@ pub trait Disk: ReadDisk {
     /// `NotFound`, `InvalidInput` if the file is shorter than `len`, or
     /// whatever else the disk reports.
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+
+    /// How many bytes this process may still write to the file system of
+    /// `dir`. A disk that knows of no limit says so by the greatest number.
+    ///
+    /// # Errors
+    /// Whatever the disk reports; then nothing is known.
+    fn free_space(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// A file open for appending. Shared between threads; appends of two threads

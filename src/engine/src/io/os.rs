@@ -100,6 +100,12 @@ impl ReadDisk for OsDisk {
 }
 
 impl Disk for OsDisk {
+    fn free_space(&self, dir: &Path) -> io::Result<u64> {
+        let told = rustix::fs::statvfs(dir)?;
+        // Not what is reserved for root.
+        Ok(told.f_bavail.saturating_mul(told.f_frsize))
+    }
+
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
         let file = options

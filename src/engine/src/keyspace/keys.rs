@@ -13,6 +13,8 @@ use crate::data::value::{Kind, Limits};
 
 /// Fields that one logged HDEL names at most.
 const FIELDS_PER_EFFECT: usize = 64;
+/// Due fields of a large hash that one look at it takes, if more aren't needed.
+const FIELDS_PER_LOOK: usize = 64;
 /// Entries with more parts than this are freed off the event loop.
 const HEAVY: usize = 64;
 
@@ -91,6 +93,9 @@ pub struct Keys<'a> {
     /// In replay, when what is replayed was written, unix ms. Only for hints
     /// that are no part of the data, such as when a consumer was last seen.
     pub written_ms: u64,
+    /// Whether due fields of large hashes may stay for a while: this command
+    /// asks for single fields, with [`Keys::end_fields`], or for none.
+    pub in_parts: bool,
 }
 
 impl Keys<'_> {
@@ -124,7 +129,7 @@ impl Keys<'_> {
 
     /// Removes `key` if its time has come, with a DEL in the log.
     #[inline]
-    fn reap(&mut self, hash: u64, key: &[u8]) {
+    fn reap(&mut self, hash: u64, key: &[u8], in_parts: bool) {
         // Most databases have no key that may be due, which one word tells.
         if self
             .space
@@ -135,13 +140,13 @@ impl Keys<'_> {
         }
         // And most have no hash of which fields end.
         if self.space.next_alarm(self.db) != u64::MAX {
-            self.reap_fields(key);
+            self.reap_fields(key, in_parts);
         }
     }
 
     /// Removes the fields of the hash `key` whose time has come.
     #[inline(never)]
-    fn reap_fields(&mut self, key: &[u8]) {
+    fn reap_fields(&mut self, key: &[u8], in_parts: bool) {
         let now = self.now();
         if self.space.next_alarm(self.db) > now {
             return;
@@ -149,9 +154,42 @@ impl Keys<'_> {
         let alarm = self.space.alarms(self.db).and_then(|a| a.of(key));
         if alarm.is_some_and(|at| at <= now) {
             self.disarm(key);
-            // All of them: who reads the hash must not see one.
-            self.expire_fields(key, now, usize::MAX);
+            let budget = if in_parts {
+                FIELDS_PER_LOOK
+            } else {
+                // All of them: who reads the hash must not see one.
+                usize::MAX
+            };
+            self.expire_fields(key, now, budget);
         }
+    }
+
+    /// Removes those of `fields` that are due from the hash `key`, in a
+    /// command that leaves others for later.
+    pub fn end_fields<'f>(&mut self, key: &[u8], fields: impl IntoIterator<Item = &'f [u8]>) {
+        if self.space.next_alarm(self.db) == u64::MAX || self.is_replay() {
+            return;
+        }
+        let now = self.now();
+        let (hash, db) = (self.space.hash(key), self.db);
+        // What is due and few is gone.
+        self.reap(hash, key, true);
+        let alarm = self.space.alarms(db).and_then(|alarms| alarms.of(key));
+        if alarm.is_none_or(|at| at > now) {
+            return;
+        }
+        let entry = self.space.db_mut(db).get_mut(hash, key);
+        let Some(entry) = entry.filter(|entry| entry.kind() == Kind::Hash) else {
+            return;
+        };
+        let mut gone: Vec<Box<[u8]>> = Vec::new();
+        for field in fields {
+            let ends = expiry::of(entry.payload(), field).flatten();
+            if ends.is_some_and(|at| at <= now) && crate::data::hash::remove(entry, field) {
+                gone.push(field.into());
+            }
+        }
+        self.fields_ended(hash, key, &gone);
     }
 
     /// Removes fields of the hash `key` that end at or before `now`, about
@@ -169,14 +207,19 @@ impl Keys<'_> {
         }
         let mut gone: Vec<Box<[u8]>> = Vec::new();
         expiry::take_due(entry, now, budget, &mut |field| gone.push(field.into()));
-        let empty = crate::data::hash::len(entry.payload()) == 0;
         let next = alarm_of(entry);
         if let Some(at) = next {
             self.space.arm(db, key, at);
         }
-        let more = next.is_some_and(|at| at <= now);
+        self.fields_ended(hash, key, &gone);
+        next.is_some_and(|at| at <= now)
+    }
+
+    /// Tells that fields of the hash `key` ended, and removes it if it is
+    /// empty now.
+    fn fields_ended(&mut self, hash: u64, key: &[u8], gone: &[Box<[u8]>]) {
         if gone.is_empty() {
-            return more;
+            return;
         }
         for some in gone.chunks(FIELDS_PER_EFFECT) {
             let words: Vec<&[u8]> = std::iter::once(key)
@@ -185,11 +228,14 @@ impl Keys<'_> {
             self.effect(b"HDEL", &words);
         }
         self.changed(EventClass::Hash, "hexpired", key);
-        if empty && let Some(entry) = self.table().remove(hash, key) {
+        let is_empty = |entry: &Entry| crate::data::hash::len(entry.payload()) == 0;
+        if self.table().get(hash, key).is_some_and(is_empty)
+            && let Some(entry) = self.table().remove(hash, key)
+        {
+            self.disarm(key);
             self.discard(entry);
             self.changed(EventClass::Generic, "del", key);
         }
-        more
     }
 
     /// Sees to it that the fields of the hash `key` are looked at no later
@@ -243,7 +289,7 @@ impl Keys<'_> {
     #[inline]
     pub fn get(&mut self, key: &[u8]) -> Option<&Entry> {
         let hash = self.space.hash(key);
-        self.reap(hash, key);
+        self.reap(hash, key, self.in_parts);
         self.space.db(self.db)?.get(hash, key)
     }
 
@@ -251,7 +297,7 @@ impl Keys<'_> {
     #[inline]
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut Entry> {
         let hash = self.space.hash(key);
-        self.reap(hash, key);
+        self.reap(hash, key, self.in_parts);
         self.table().get_mut(hash, key)
     }
 
@@ -298,7 +344,7 @@ impl Keys<'_> {
     pub fn put_string(&mut self, key: &[u8], value: &[u8], expiry: Option<u64>) {
         let max_small = self.limits.string_max_small;
         let hash = self.space.hash(key);
-        self.reap(hash, key);
+        self.reap(hash, key, true);
         let table = self.table();
         // The commonest write of all, a value of the same length, needs no
         // allocation.
@@ -318,7 +364,7 @@ impl Keys<'_> {
     /// Takes the entry under `key` out. Tells nobody.
     pub fn take(&mut self, key: &[u8]) -> Option<Entry> {
         let hash = self.space.hash(key);
-        self.reap(hash, key);
+        self.reap(hash, key, true);
         self.disarm(key);
         let entry = self.table().remove(hash, key)?;
         self.left(&entry);

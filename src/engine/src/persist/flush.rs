@@ -14,6 +14,10 @@ use crate::settings::FsyncPolicy;
 
 /// Between two background fsyncs under `everysec`, in us.
 const SYNC_EVERY_US: u64 = 1_000_000;
+/// An fsync that takes less doesn't show in the event loop, in us.
+const FAST_FSYNC_US: u64 = 400;
+/// So many have to be that fast in a row.
+const FEW_FSYNCS: usize = 4;
 /// Fsync latencies remembered.
 const LATENCIES: usize = 512;
 
@@ -37,26 +41,46 @@ impl Persist {
     pub fn before_sleep(&mut self, host: &mut dyn Host) -> bool {
         self.flush(host);
         let kept = self.is_kept();
-        self.passed_seq = self.seq;
-        self.refusing = self.poisoned || !self.health.is_ok();
+        self.owed_seq = 0;
         kept
     }
 
-    /// Whether what happened since the last pass may be acknowledged.
+    /// A reply that leaves at the end of this pass tells of effects up to
+    /// `seq`; 0 is of none.
+    #[inline]
+    pub fn rely_on(&mut self, seq: u64) {
+        self.owed_seq = self.owed_seq.max(seq);
+    }
+
+    /// Whether replies of this pass rely on anything.
+    #[inline]
+    pub fn owes(&self) -> bool {
+        self.owed_seq > 0
+    }
+
+    /// Whether the replies of this pass may leave. What nobody is told of at
+    /// its end owes nothing: held replies, keys whose time came.
     fn is_kept(&self) -> bool {
-        // While writes are refused there is nothing to acknowledge; what is
-        // logged then are keys whose time came.
-        if self.seq == self.passed_seq || self.refusing {
-            return true;
-        }
-        if self.poisoned {
-            return false;
-        }
-        match &self.log {
-            Some(log) if self.log_is_in_force() => {
-                self.settings.appendfsync != FsyncPolicy::Always || log.durable().seq >= self.seq
-            }
-            _ => true,
+        self.owed_seq == 0 || (!self.poisoned && !self.is_owing())
+    }
+
+    /// Whether replies of this pass rely on what isn't durable and must be.
+    fn is_owing(&self) -> bool {
+        self.holds() && !self.is_durable(self.owed_seq)
+    }
+
+    /// Whether nobody may hear of an effect before it is durable.
+    #[inline]
+    pub fn holds(&self) -> bool {
+        self.settings.appendfsync == FsyncPolicy::Always && self.log_is_in_force()
+    }
+
+    /// Takes the ends of background work, and goes on with what that allows.
+    pub fn hear(&mut self, host: &mut dyn Host) {
+        self.poll(host);
+        // Those who wait for it are told sooner than by the next tick.
+        if self.holds() {
+            self.try_heal(host);
         }
     }
 
@@ -77,7 +101,15 @@ impl Persist {
             self.timings.at_risk_since_us = Some(self.clock.monotonic_us());
         }
         match self.settings.appendfsync {
-            FsyncPolicy::Always => self.write_and_sync(host),
+            FsyncPolicy::Always if self.is_owing() => self.write_and_sync(host),
+            FsyncPolicy::Always => {
+                if self.write_out(host) && self.is_disk_fast() && self.exec.in_flight() == 0 {
+                    self.sync_inline(host);
+                } else {
+                    self.sync_if_due();
+                }
+                self.try_heal(host);
+            }
             FsyncPolicy::Everysec => {
                 self.write_out(host);
                 self.sync_if_due();
@@ -150,8 +182,9 @@ impl Persist {
         }
     }
 
-    /// `always`: written and synced when this returns, by new files if the
-    /// old one fails, unless even that failed.
+    /// `always`, with replies that are about to leave: written and synced when
+    /// this returns, by new files if the old one fails, unless even that
+    /// failed.
     fn write_and_sync(&mut self, host: &mut dyn Host) {
         // A job may have the file in hand; it ends. Others may go on.
         while self.jobs_on_log > 0 && self.wait(host) {}
@@ -180,14 +213,22 @@ impl Persist {
         self.synced(host, mark, took, result.map(|()| None));
     }
 
-    /// `everysec`: begins a background fsync once a second.
+    /// Whether the latest fsyncs took no longer than waking a thread and being
+    /// woken by it does: then the event loop had better sync itself.
+    fn is_disk_fast(&self) -> bool {
+        let latest = self.counters.fsync_us.iter().rev().take(FEW_FSYNCS);
+        latest.clone().count() == FEW_FSYNCS && latest.max().is_some_and(|us| *us < FAST_FSYNC_US)
+    }
+
+    /// Begins a background fsync: at once under `always`, where somebody may
+    /// wait for it, else once a second.
     fn sync_if_due(&mut self) {
         // Behind another job it wouldn't begin sooner, but writes would wait
         // for both.
         if !self.may_touch_log() || self.exec.in_flight() > 0 {
             return;
         }
-        let asked = self.sync_is_asked();
+        let asked = self.settings.appendfsync == FsyncPolicy::Always || self.sync_is_asked();
         if self.settings.no_appendfsync_on_rewrite && self.child_is_alive() && !asked {
             return;
         }

@@ -28,6 +28,8 @@ pub enum Health {
         error: String,
         /// Whether an attempt to heal is under way.
         healing: bool,
+        /// Whether one has begun.
+        tried: bool,
         /// When the next attempt may begin, monotonic us.
         retry_at_us: u64,
     },
@@ -99,6 +101,7 @@ impl Persist {
         self.health = Health::Broken {
             error: error.to_string(),
             healing: false,
+            tried: false,
             retry_at_us: 0,
         };
     }
@@ -121,7 +124,11 @@ impl Persist {
         if !self.heal_is_due() || self.exec.in_flight() > 0 {
             return;
         }
-        if let Health::Broken { retry_at_us, .. } = &mut self.health {
+        if let Health::Broken {
+            tried, retry_at_us, ..
+        } = &mut self.health
+        {
+            *tried = true;
             *retry_at_us = self.clock.monotonic_us() + HEAL_EVERY_US;
         }
         let Some(log) = &mut self.log else { return };
@@ -187,8 +194,6 @@ impl Persist {
                     log.resume(target, end);
                 }
                 self.health = Health::Ok;
-                // Writes are accepted again: what they come to counts.
-                self.refusing = false;
                 host.log(Level::Notice, "The append only file looks fine again: everything acknowledged is durable in a new file. Writes are accepted.");
             }
             Err(HealError { job, distrust }) => {

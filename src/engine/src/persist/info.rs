@@ -3,6 +3,7 @@
 use super::Persist;
 use super::heal::Health;
 use super::log::Log;
+use super::rescue::salvage::Way;
 use crate::host::{ChildMemory, Host};
 use crate::keyspace::Keyspace;
 
@@ -35,11 +36,40 @@ impl Persist {
             self.info_log(log, &mut p);
         }
         self.info_verify(&mut p);
+        self.info_rescue(&mut p);
         p("seq", &self.seq.to_string());
         p("history", &self.history.to_string());
         for (db, table) in space.databases().filter(|(_, t)| !t.is_empty()) {
             let value = format!("keys={},expires={}", table.len(), table.with_expiry());
             field("keyspace", &format!("db{db}"), &value);
+        }
+    }
+
+    fn info_rescue(&self, p: &mut dyn FnMut(&str, &str)) {
+        p("salvaged", yes(self.rescued.is_some()));
+        let Some(report) = &self.rescued else {
+            return;
+        };
+        p(
+            "salvage_mode",
+            match report.way {
+                Way::Salvage => "salvage",
+                Way::Fallback => "fallback",
+            },
+        );
+        let (first, last) = report.seqs.unwrap_or((0, 0));
+        for (name, n) in [
+            ("salvage_lost_blocks", report.blocks),
+            ("salvage_lost_keys", report.keys),
+            ("salvage_lost_groups", report.groups),
+            ("salvage_lost_effects", report.effects),
+            ("salvage_lost_first_seq", first),
+            ("salvage_lost_last_seq", last),
+            ("salvage_lost_bytes", report.bytes),
+            ("salvage_doubtful_effects", report.doubtful),
+            ("salvage_failed_effects", report.failed),
+        ] {
+            p(name, &n.to_string());
         }
     }
 

@@ -7,7 +7,10 @@
 //! | none | there | the snapshot |
 //! | none | none | empty |
 //! | complete, another history | there | refuse: somebody must choose |
+//! | ended by a clean shutdown | unreadable | the log; the snapshot is moved aside |
 //! | files without a manifest, a listed file missing, damage | any | refuse |
+//!
+//! What `persist.on-corruption` makes of a refusal is up to [`super::rescue`].
 //!
 //! Looking decides everything first; only then, and only if a start is
 //! possible, anything on disk is changed.
@@ -71,6 +74,8 @@ pub enum Source {
     Snapshot,
     /// The log.
     Log,
+    /// Damaged files.
+    Rescued,
 }
 
 /// Why there is no start: what, where, and what to do.
@@ -80,6 +85,9 @@ pub struct LoadError {
     pub text: String,
     /// What is damaged, if it is one file.
     pub fault: Option<Box<Fault>>,
+    /// Whether files are damaged or missing; not that the system can't read
+    /// them, that another version is needed, or that somebody must choose.
+    pub damage: bool,
 }
 
 /// A damaged file.
@@ -99,6 +107,15 @@ impl LoadError {
         LoadError {
             text: text.into(),
             fault: None,
+            damage: false,
+        }
+    }
+
+    /// One of damage that isn't in one place.
+    pub(super) fn of_damage(text: impl Into<String>) -> Self {
+        LoadError {
+            damage: true,
+            ..Self::new(text)
         }
     }
 }
@@ -126,6 +143,7 @@ pub(super) fn damaged(path: &Path, why: &FormatError, advice: &'static str) -> L
             why: why.clone(),
             advice,
         })),
+        damage: !why.intact,
     }
 }
 
@@ -215,9 +233,31 @@ impl Loader<'_> {
     }
 
     fn read<T: Target>(&self, progress: Progress<'_>) -> Result<Recovered<T>, LoadError> {
-        let snapshot = self.snapshot_header()?;
+        let (mut snapshot, unreadable) = match self.snapshot_header() {
+            Ok(found) => (found, None),
+            Err(e) if e.damage => (None, Some(e)),
+            Err(e) => return Err(e),
+        };
         let mut repairs = self.leftovers()?;
-        let mut recovered = match self.choose(snapshot, &mut repairs, progress)? {
+        let mut log = self.log(snapshot, &mut repairs, progress)?.map(Box::new);
+        // A start that was cut short has taken another history's place.
+        let after = log.as_mut().and_then(|log| log.manifest.after.take());
+        let mut aside = unreadable.is_some();
+        if let Some(e) = unreadable {
+            // Only a log that surely has everything makes it needless.
+            match &log {
+                Some(log) if after.is_some() || log.has_everything() => {
+                    repairs.push(Repair::SetAside(self.files.snapshot.clone()))
+                }
+                Some(log) => return Err(self.may_be_newer(log, e)),
+                None => return Err(e),
+            }
+        }
+        if after.is_some() && snapshot.map(|head| head.history) == after {
+            repairs.push(Repair::SetAside(self.files.snapshot.clone()));
+            (snapshot, aside) = (None, true);
+        }
+        let mut recovered = match self.choose(snapshot, log)? {
             Choice::Nothing => self.empty(),
             Choice::Log(log) => self.load_log(*log, progress)?,
             Choice::Snapshot(aside) => {
@@ -229,6 +269,12 @@ impl Loader<'_> {
                 r
             }
         };
+        if aside {
+            recovered.remarks.push(format!(
+                "{} isn't needed: the log has everything. It is moved to quarantine",
+                self.files.snapshot.display()
+            ));
+        }
         recovered.snapshot_time_ms = snapshot.map(|s| s.created_ms);
         recovered.snapshot_seq = snapshot.map(|s| s.seq);
         repairs.append(&mut recovered.repairs);
@@ -239,10 +285,8 @@ impl Loader<'_> {
     fn choose(
         &self,
         snapshot: Option<SnapshotHeader>,
-        repairs: &mut Vec<Repair>,
-        progress: Progress<'_>,
+        log: Option<Box<VerifiedLog>>,
     ) -> Result<Choice, LoadError> {
-        let log = self.log(snapshot, repairs, progress)?.map(Box::new);
         Ok(match (log, snapshot) {
             (Some(log), Some(head)) if log.manifest.history != head.history => {
                 return Err(LoadError::new(format!(
@@ -258,6 +302,19 @@ impl Loader<'_> {
             (None, Some(_)) => Choice::Snapshot(None),
             (None, None) => Choice::Nothing,
         })
+    }
+
+    /// The snapshot can't be read, and the log doesn't prove that it has all.
+    fn may_be_newer(&self, log: &VerifiedLog, e: LoadError) -> LoadError {
+        LoadError {
+            text: format!(
+                "{} The log is whole and goes up to sequence {}, but wasn't closed by a clean shutdown: nobody can tell whether the snapshot is newer. Move {} away to start from the log, or set persist.on-corruption salvage.",
+                e.text,
+                log.last_seq,
+                self.files.snapshot.display()
+            ),
+            ..e
+        }
     }
 
     fn set_aside(&self, log: &VerifiedLog, snapshot_seq: u64) -> String {
@@ -325,7 +382,7 @@ impl Loader<'_> {
         })
     }
 
-    fn read_snapshot<T: Target>(
+    pub(super) fn read_snapshot<T: Target>(
         &self,
         path: &Path,
         part: Part,

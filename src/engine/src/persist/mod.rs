@@ -13,7 +13,8 @@
 //! - [`log`]: effects become groups, groups become durable.
 //! - [`flush`]: when to write and sync. [`heal`]: when that fails. [`sync`]:
 //!   when a client asks.
-//! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork.
+//! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork. [`room`]: whether
+//!   they would fit.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`online`]: the files checked while the server goes on (PERSIST.VERIFY).
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
@@ -35,6 +36,7 @@ pub mod replay;
 pub mod rescue;
 pub mod restore;
 pub mod rewrite;
+pub mod room;
 pub mod save;
 pub mod start;
 pub mod sync;
@@ -53,7 +55,7 @@ use crate::format::manifest::{Manifest, ReplacedFile};
 use crate::host::{ChildEnd, Host, JobPanicked, Level};
 use crate::io::{Disk, DiskError};
 use crate::keyspace::Keyspace;
-use crate::settings::Settings;
+use crate::settings::{FsyncPolicy, Settings};
 use commit::JobError;
 use executor::Executor;
 use files::Files;
@@ -121,10 +123,8 @@ pub struct Persist {
     health: Health,
     /// Jobs under way that hold the log's file.
     jobs_on_log: usize,
-    /// Sequence number at the end of the last pass.
-    passed_seq: u64,
-    /// Whether writes were refused then, and have been since.
-    refusing: bool,
+    /// Replies that leave at the end of this pass rely on effects up to here.
+    owed_seq: u64,
     save: Save,
     rewrite: Rewrite,
     /// What a child that was killed leaves, until its end is told.
@@ -139,6 +139,11 @@ pub struct Persist {
     sync_asked: u64,
     /// Set by a panic inside a write: memory can't be trusted any more.
     poisoned: bool,
+    /// Bytes that the data take in memory.
+    memory: fn() -> usize,
+    sizes: room::Sizes,
+    /// What was lost, if the data set comes of damaged files.
+    rescued: Option<rescue::Report>,
 }
 
 /// What INFO tells beyond the present state.
@@ -315,6 +320,10 @@ impl Persist {
     /// Takes settings changed at run time.
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
         let before = std::mem::replace(&mut self.settings, settings);
+        // Who was held under `always` shall not wait for the next second.
+        if before.appendfsync == FsyncPolicy::Always {
+            self.sync_asked = self.seq;
+        }
         if self.settings.appendonly && !before.appendonly {
             if let Err(e) = self.turn_on(host) {
                 host.log(

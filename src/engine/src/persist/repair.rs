@@ -31,7 +31,8 @@ pub enum Repair {
 /// # Errors
 /// The disk's.
 pub fn settle_names(disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
-    for dir in [&files.dir, &files.log_dir] {
+    // Where something was moved to first: it must not be in neither.
+    for dir in [&files.quarantine, &files.dir, &files.log_dir] {
         if disk.exists(dir).on("stat", dir)? {
             disk.sync_dir(dir).on("fsync", dir)?;
         }

@@ -30,6 +30,11 @@ pub struct Replay<'a> {
     specs: HashMap<&'static [u8], &'static Spec>,
     /// Effects done.
     pub effects: u64,
+    /// Effects that can't be done are left out and counted, instead of being
+    /// an error.
+    tolerant: bool,
+    /// How many were.
+    pub left_out: u64,
 }
 
 impl<'a> Replay<'a> {
@@ -42,15 +47,36 @@ impl<'a> Replay<'a> {
             limits,
             specs,
             effects: 0,
+            tolerant: false,
+            left_out: 0,
+        }
+    }
+
+    /// Goes on without the effects that can't be done: groups before them may
+    /// be missing.
+    pub fn tolerant(self) -> Self {
+        Replay {
+            tolerant: true,
+            ..self
         }
     }
 
     /// Does what a verified group says.
     ///
     /// # Errors
-    /// A command that this version doesn't know or that can't be done on
-    /// this state, and its offset in the file: the group belongs elsewhere.
+    /// A command that this version doesn't know (`intact`) or that can't be
+    /// done on this state, and its offset in the file: the group belongs
+    /// elsewhere.
     pub fn group(&mut self, group: &Group<'_>) -> Result<(), FormatError> {
+        self.group_behind(group, 0)
+    }
+
+    /// As [`group`](Self::group), without its first `skip` effects: they have
+    /// been done.
+    ///
+    /// # Errors
+    /// As for `group`.
+    pub fn group_behind(&mut self, group: &Group<'_>, skip: u64) -> Result<(), FormatError> {
         let mut reader = CommandReader::new(group.payload, group.payload_offset());
         let mut argv = Vec::new();
         let mut db = 0;
@@ -81,13 +107,13 @@ impl<'a> Replay<'a> {
                 continue;
             }
             let Some(spec) = self.specs.get(name).filter(|s| s.accepts(argv.len())) else {
-                return Err(FormatError::new(
-                    offset,
-                    "a write command that this version knows",
-                    describe(&argv),
-                ));
+                let expected = "a write command that this version knows";
+                return Err(FormatError::new(offset, expected, describe(&argv)).intact());
             };
             effects += 1;
+            if effects <= skip {
+                continue;
+            }
             let Some(space) = self.space.as_deref_mut() else {
                 continue;
             };
@@ -100,15 +126,21 @@ impl<'a> Replay<'a> {
                 clock: None,
                 now: None,
                 written_ms: group.header.time_ms,
+                in_parts: false,
             };
             let mut cx = Cx {
                 ks,
                 reply: &mut NoReply,
                 spec,
                 may_cache: true,
+                refuses_block: false,
                 waiter: None,
             };
             if let Err(e) = command::execute(&mut cx, &argv) {
+                if self.tolerant {
+                    self.left_out += 1;
+                    continue;
+                }
                 return Err(FormatError::new(
                     offset,
                     "a command that can be done again",
@@ -124,7 +156,7 @@ impl<'a> Replay<'a> {
                 effects.to_string(),
             ));
         }
-        self.effects += effects;
+        self.effects += effects - skip.min(effects);
         Ok(())
     }
 }

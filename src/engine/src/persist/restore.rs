@@ -1,6 +1,6 @@
 //! A snapshot read back into a keyspace.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 
 use super::reading::Reading;
@@ -15,6 +15,7 @@ use crate::data::value::{Kind, Value};
 use crate::data::zset::SortedSet;
 use crate::format::FormatError;
 use crate::format::ReadError;
+use crate::format::snapshot::pieces::{BadPart, Pieces};
 use crate::format::snapshot::{Block, Fragment, Record, SnapshotReader, records};
 use crate::keyspace::{Keyspace, MAX_DATABASES};
 
@@ -136,6 +137,83 @@ pub fn snapshot<R: Read, T: Target>(
             )
         }
     }
+}
+
+/// What a damaged snapshot has lost.
+#[derive(Debug, Default)]
+pub struct Holes {
+    /// Blocks and other parts that can't be used.
+    pub parts: Vec<BadPart>,
+    /// Blocks that can be used.
+    pub blocks: u64,
+    /// Records in verified blocks that make no sense.
+    pub records: u64,
+    /// Large values of which fragments are missing: database and key. They
+    /// are left out as a whole.
+    pub keys: BTreeSet<(u32, Vec<u8>)>,
+}
+
+/// Reads what can be verified of a damaged snapshot into `target`, as
+/// [`snapshot`] does.
+///
+/// # Errors
+/// The disk's.
+pub fn pieces<T: Target>(
+    pieces: &Pieces<'_>,
+    target: &mut T,
+    progress: &mut dyn Reading,
+) -> Result<Holes, ReadError> {
+    let mut holes = Holes::default();
+    let mut partials = HashMap::new();
+    pieces.each(&mut |part| {
+        let (block, raw, end) = match part {
+            Ok((block, raw, end)) => (block, raw, end),
+            Err(bad) => {
+                holes.parts.push(bad);
+                return Ok(());
+            }
+        };
+        let before = holes.records;
+        let walked = match block.db < MAX_DATABASES {
+            false => Err(bad(block, "a database below 65536", b"")),
+            true => records(block, raw, |record| {
+                match record {
+                    Record::Small(bytes) => {
+                        let small = SmallEntry::from_bytes(bytes)
+                            .ok_or_else(|| bad(block, "a well-formed small entry", bytes));
+                        if small
+                            .and_then(|s| put(target, block, Entry::Small(s)))
+                            .is_err()
+                        {
+                            holes.records += 1;
+                        }
+                    }
+                    Record::Fragment(part) => {
+                        if fragment(target, block, &part, &mut partials).is_err() {
+                            holes.keys.insert((block.db, part.key.to_vec()));
+                        }
+                    }
+                }
+                Ok(())
+            }),
+        };
+        match walked {
+            Ok(()) => holes.blocks += 1,
+            Err(why) => {
+                holes.records = before;
+                holes.parts.push(BadPart {
+                    from: block.offset,
+                    to: end,
+                    held: Some((block.db, block.records)),
+                    why,
+                });
+            }
+        }
+        progress.at(end);
+        Ok(())
+    })?;
+    holes.keys.extend(partials.into_keys());
+    Ok(holes)
 }
 
 fn bad(block: Block, expected: &'static str, bytes: &[u8]) -> FormatError {

@@ -17,6 +17,7 @@ use super::dump;
 use super::files::Files;
 use super::heal::Health;
 use super::log::{Log, LogFile};
+use super::room::NoRoom;
 use super::save::{describe, exit_code, write_temp};
 use super::{JobEnd, Persist};
 use crate::command::CommandError;
@@ -32,6 +33,8 @@ use crate::keyspace::Keyspace;
 const FREE_FAILURES: u32 = 3;
 /// Longest such wait, in minutes.
 const MAX_WAIT_MINUTES: u64 = 60;
+/// Between two looks for room on the disk, in us.
+const LOOK_AGAIN_US: u64 = 5_000_000;
 
 /// A rewrite under way.
 #[derive(Default)]
@@ -39,6 +42,8 @@ pub struct Rewrite {
     stage: Stage,
     /// Wanted as soon as a child can be forked.
     pub scheduled: bool,
+    /// When to look for room again, after there was none, monotonic us.
+    look_again_us: u64,
 }
 
 #[derive(Default)]
@@ -119,12 +124,56 @@ impl Persist {
                 "ERR the log is off (persist.appendonly no): there is nothing to rewrite",
             ));
         }
+        if self.health.is_ok()
+            && let Err(e) = self.has_room_for_base()
+        {
+            self.no_room(host, &e);
+            return Err(CommandError::Text(
+                format!("ERR Can't rewrite append only file in background: {e}").into(),
+            ));
+        }
         if !self.health.is_ok() || !host.can_fork() {
             self.rewrite.scheduled = true;
             return Ok("Background append only file rewriting scheduled");
         }
         self.begin_rewrite();
         Ok("Background append only file rewriting started")
+    }
+
+    /// Whether a base would fit on the disk.
+    pub(super) fn has_room_for_base(&self) -> Result<(), NoRoom> {
+        let dir = match self.disk.exists(&self.files.log_dir) {
+            Ok(true) => &self.files.log_dir,
+            _ => &self.files.dir,
+        };
+        self.has_room(dir, self.settings.aof_use_rdb_preamble)
+    }
+
+    /// A rewrite that was due doesn't begin: there is no room. It costs
+    /// nothing to look again soon.
+    fn no_room(&mut self, host: &mut dyn Host, why: &NoRoom) {
+        host.log(
+            Level::Warning,
+            &format!("Can't rewrite append only file in background: {why}"),
+        );
+        self.counters.last_rewrite_ok = false;
+        self.rewrite.scheduled = false;
+        self.rewrite.look_again_us = self.clock.monotonic_us() + LOOK_AGAIN_US;
+    }
+
+    /// Begins a rewrite that is due, if there is room. One that heals the log
+    /// is tried in any case.
+    fn begin_if_room(&mut self, host: &mut dyn Host) {
+        if self.needs_base() {
+            return self.begin_rewrite();
+        }
+        if !self.rewrite.scheduled && self.clock.monotonic_us() < self.rewrite.look_again_us {
+            return;
+        }
+        match self.has_room_for_base() {
+            Ok(()) => self.begin_rewrite(),
+            Err(e) => self.no_room(host, &e),
+        }
     }
 
     /// Begins as soon as no job is under way.
@@ -202,7 +251,7 @@ impl Persist {
             return;
         }
         match &self.rewrite.stage {
-            Stage::Idle if self.rewrite_is_due() && host.can_fork() => self.begin_rewrite(),
+            Stage::Idle if self.rewrite_is_due() && host.can_fork() => self.begin_if_room(host),
             Stage::Wanted { since_ms } => {
                 let since_ms = *since_ms;
                 self.open_incr(since_ms);
@@ -417,6 +466,9 @@ impl Persist {
         c.rewrite_cow_bytes = host.child_memory().last;
         c.last_rewrite_secs = Some(self.clock.now_ms().saturating_sub(since_ms) / 1000);
         self.counters.rewrite_base_size = self.log_size();
+        let base = self.manifest.as_ref().and_then(|m| m.base.as_ref());
+        let rdb = base.is_none_or(|base| base.name.ends_with(".rdb"));
+        self.measured(rdb, len);
         host.log(
             Level::Notice,
             "Background AOF rewrite finished successfully",

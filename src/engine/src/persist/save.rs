@@ -188,6 +188,12 @@ impl Persist {
 
     fn begin_save(&mut self, host: &mut dyn Host, space: &Keyspace) -> Result<(), String> {
         self.counters.last_bgsave_try = self.stopwatch_secs();
+        if let Err(e) = self.has_room(&self.files.dir, true) {
+            self.counters.last_bgsave_ok = false;
+            let why = format!("Can't save in background: {e}");
+            host.log(Level::Warning, &why);
+            return Err(why);
+        }
         let n = self.next_temp();
         let temp = self.files.temp(&self.files.dir, n, "rdb");
         let began = Began {
@@ -291,6 +297,9 @@ impl Persist {
         match result {
             Ok(()) => {
                 self.saved(began);
+                if let Ok(len) = self.disk.len(&self.files.snapshot) {
+                    self.measured(true, len);
+                }
                 let secs = (self.now_ms().saturating_sub(began.at_ms)) / 1000;
                 self.counters.last_bgsave_secs = Some(secs);
                 // The host knows it only once the child is gone.
@@ -324,6 +333,21 @@ impl Persist {
             ));
         }
         self.refuse_poisoned()?;
+        if let Err(e) = self.has_room(&self.files.dir, true) {
+            self.counters.last_bgsave_ok = false;
+            host.log(Level::Warning, &format!("Error saving DB on disk: {e}"));
+            return Err(CommandError::Text(format!("ERR {e}").into()));
+        }
+        self.save_anyway(host, space)
+    }
+
+    /// As [`save`](Self::save), however much room there seems to be: the last
+    /// one of a server that stops.
+    pub(super) fn save_anyway(
+        &mut self,
+        host: &mut dyn Host,
+        space: &Keyspace,
+    ) -> Result<(), CommandError> {
         // Whatever the I/O thread has in hand comes before.
         self.drain(host);
         let result = self.save_now(space);
@@ -366,6 +390,7 @@ impl Persist {
         };
         sync_then_rename(&*self.disk, &temp, &self.files.snapshot).map_err(|e| e.error)?;
         self.saved(began);
+        self.measured(true, summary.len);
         Ok(summary)
     }
 

@@ -8,9 +8,12 @@ use super::executor::Executor;
 use super::files::Files;
 use super::flush::Timings;
 use super::heal::Health;
-use super::load::{LoadError, Loader, Recovered, Source};
+use super::load::{LoadError, Loader, Progress, Recovered, Source};
 use super::log::{Log, LogFile};
 use super::repair::{Repair, carry_out, settle_names};
+use super::rescue::carry::keep_manifest;
+use super::rescue::names;
+use super::rescue::salvage::{Report, Salvaged, Way};
 use super::save::write_temp;
 use super::{Counters, Persist, dump};
 use crate::base::clock::Clock;
@@ -22,7 +25,7 @@ use crate::host::{Host, Level};
 use crate::io::replace::sync_then_rename;
 use crate::io::{Disk, DiskError, OnPath};
 use crate::keyspace::Keyspace;
-use crate::settings::Settings;
+use crate::settings::{OnCorruption, Settings};
 
 /// What a start needs.
 pub struct Beginning {
@@ -36,18 +39,29 @@ pub struct Beginning {
     pub settings: Settings,
     /// The server's process id.
     pub pid: u32,
+    /// Bytes that the data take in memory.
+    pub memory: fn() -> usize,
     /// For a keyspace that begins now.
     pub fresh: (HistoryId, Seed),
 }
 
-/// Reads what is on disk, with a line now and then if that takes long.
+/// Reads what is on disk.
 fn read(
     loader: &Loader<'_>,
     clock: &dyn Clock,
     host: &mut dyn Host,
 ) -> Result<Recovered, LoadError> {
+    with_progress(clock, host, |progress| loader.load(progress))
+}
+
+/// Reads, with a line now and then if that takes long.
+fn with_progress<T>(
+    clock: &dyn Clock,
+    host: &mut dyn Host,
+    work: impl FnOnce(Progress<'_>) -> T,
+) -> T {
     let mut told = clock.monotonic_us();
-    loader.load(&mut |bytes: u64| {
+    work(&mut |bytes: u64| {
         let now = clock.monotonic_us();
         if now - told > 5_000_000 {
             told = now;
@@ -76,8 +90,120 @@ fn tell(host: &mut dyn Host, files: &Files, found: &Recovered, load_ms: u64) {
         Source::Log => {
             format!("DB loaded from append only file: {seconds:.3} seconds, {keys} keys")
         }
+        Source::Rescued => {
+            format!("DB loaded from damaged files: {seconds:.3} seconds, {keys} keys")
+        }
     };
     host.log(Level::Notice, &what);
+}
+
+/// What a start goes on with.
+struct Found {
+    recovered: Recovered,
+    rescued: Option<Rescued>,
+    /// Numbers of the first files of a log that begins.
+    numbers: (u64, u64),
+}
+
+impl From<Recovered> for Found {
+    fn from(recovered: Recovered) -> Self {
+        Found {
+            recovered,
+            rescued: None,
+            numbers: (1, 1),
+        }
+    }
+}
+
+/// A data set of damaged files.
+struct Rescued {
+    report: Report,
+    /// The history whose place it takes; its own if nobody knows.
+    before: HistoryId,
+    quarantine: String,
+}
+
+impl Rescued {
+    fn told(&self) -> String {
+        let way = match self.report.way {
+            Way::Salvage => "salvaged from damaged files",
+            Way::Fallback => "what the snapshot holds: the log is damaged",
+        };
+        format!(
+            "the data set is {way} (persist.on-corruption), with a new history; {}. The files are kept in {}",
+            self.report.summary(),
+            self.quarantine
+        )
+    }
+}
+
+/// What `persist.on-corruption` makes of files that `why` tells of.
+fn rescue(
+    loader: &Loader<'_>,
+    how: OnCorruption,
+    why: LoadError,
+    clock: &dyn Clock,
+    host: &mut dyn Host,
+) -> Result<Found, LoadError> {
+    if !why.damage || how == OnCorruption::Stop {
+        return Err(why);
+    }
+    let found = with_progress(clock, host, |progress| match how {
+        OnCorruption::Fallback => Salvaged::fall_back(loader, &why, progress),
+        _ => Salvaged::salvage(loader, &why, progress),
+    })?;
+    let files = loader.files;
+    let mut afterwards = Vec::new();
+    if loader
+        .disk
+        .exists(&files.log_dir)
+        .on("stat", &files.log_dir)?
+    {
+        let names = loader
+            .disk
+            .list(&files.log_dir)
+            .on("list", &files.log_dir)?;
+        let old = names.iter().filter(|name| files.is_log_file(name));
+        let paths = old.map(|name| files.in_log(name));
+        afterwards.extend(
+            paths
+                .filter(|path| *path != files.manifest)
+                .map(Repair::SetAside),
+        );
+    }
+    if loader
+        .disk
+        .exists(&files.snapshot)
+        .on("stat", &files.snapshot)?
+    {
+        afterwards.push(Repair::SetAside(files.snapshot.clone()));
+    }
+    let (history, _) = loader.fresh;
+    let recovered = Recovered {
+        seed: found.seed,
+        history,
+        seq: found.seq,
+        source: Source::Rescued,
+        manifest: None,
+        last_crc: 0,
+        snapshot_time_ms: None,
+        snapshot_seq: None,
+        open_files: Vec::new(),
+        repairs: loader.leftovers()?,
+        afterwards,
+        remarks: found.report.lines.clone(),
+        bytes: 0,
+        space: found.space,
+    };
+    Ok(Found {
+        recovered,
+        numbers: names::free_numbers(loader)?,
+        rescued: Some(Rescued {
+            report: found.report,
+            before: found.before.unwrap_or(history),
+            quarantine: files.quarantine.display().to_string(),
+        }),
+    })
 }
 
 impl Persist {
@@ -96,6 +222,7 @@ impl Persist {
             clock,
             settings,
             pid,
+            memory,
             fresh,
         } = begin;
         let files = Files::new(&settings, pid);
@@ -107,11 +234,22 @@ impl Persist {
             truncated_ok: settings.aof_load_truncated,
             fresh,
         };
-        let found = read(&loader, &*clock, host)?;
+        let found = match read(&loader, &*clock, host) {
+            Err(why) => rescue(&loader, settings.on_corruption, why, &*clock, host)?,
+            found => Found::from(found?),
+        };
+        let Found {
+            recovered: found,
+            rescued,
+            numbers,
+        } = found;
         let load_ms = (clock.monotonic_us() - begun) / 1000;
         let now = clock.now_ms();
         settle_names(&*disk, &files)?;
         carry_out(&*disk, &files, &found.repairs, now)?;
+        if rescued.is_some() && disk.exists(&files.manifest).on("stat", &files.manifest)? {
+            keep_manifest(&*disk, &files, now)?;
+        }
         tell(host, &files, &found, load_ms);
         let saved_at = found.snapshot_time_ms.unwrap_or(now);
         let counters = Counters {
@@ -145,8 +283,7 @@ impl Persist {
             closing: None,
             health: Health::Ok,
             jobs_on_log: 0,
-            passed_seq: found.seq,
-            refusing: false,
+            owed_seq: 0,
             save: Default::default(),
             rewrite: Default::default(),
             doomed: None,
@@ -157,7 +294,21 @@ impl Persist {
             temp_number: 0,
             sync_asked: 0,
             poisoned: false,
+            memory,
+            sizes: Default::default(),
+            rescued: None,
         };
+        if let Some(rescued) = &rescued {
+            // All of it, durably and as a history of its own, before anything
+            // of it is served; only then what it was made of is moved away.
+            let mut manifest = persist.manifest_from(numbers, Some(rescued.before));
+            persist.commit_base(&mut manifest, Some(&found.space))?;
+            persist.manifest = Some(manifest);
+        }
+        if found.source == Source::Snapshot {
+            let path = persist.files.snapshot.clone();
+            persist.measured(true, persist.disk.len(&path).on("stat", &path)?);
+        }
         let emptied = persist.close_files(&found.open_files)?;
         if persist.settings.appendonly {
             persist.open_log(&found.space, found.source, found.last_crc)?;
@@ -167,6 +318,14 @@ impl Persist {
         // No manifest names these any more.
         carry_out(&*persist.disk, &persist.files, &found.afterwards, now)?;
         carry_out(&*persist.disk, &persist.files, &emptied, now)?;
+        if let Some(rescued) = rescued {
+            if let Some(manifest) = &mut persist.manifest {
+                manifest.after = None;
+                commit(&*persist.disk, &persist.files, manifest).map_err(DiskError::from)?;
+            }
+            host.log(Level::Warning, &format!("!!! Warning: {}", rescued.told()));
+            persist.rescued = Some(rescued.report);
+        }
         Ok((persist, found.space))
     }
 
@@ -176,10 +335,29 @@ impl Persist {
         &mut self,
         data: Option<&Keyspace>,
     ) -> Result<Manifest, DiskError> {
+        let mut manifest = self.manifest_from((1, 1), None);
+        self.commit_base(&mut manifest, data)?;
+        Ok(manifest)
+    }
+
+    /// A manifest of nothing yet, with the numbers of its first files, which
+    /// takes the place of the history `after`.
+    fn manifest_from(&self, (base, incr): (u64, u64), after: Option<HistoryId>) -> Manifest {
+        let mut manifest = Manifest::new(self.history);
+        (manifest.next_base_seq, manifest.next_incr_seq) = (base, incr);
+        manifest.after = after;
+        manifest
+    }
+
+    /// Writes `data` as the base, and brings the manifest into force.
+    fn commit_base(
+        &mut self,
+        manifest: &mut Manifest,
+        data: Option<&Keyspace>,
+    ) -> Result<(), DiskError> {
         let (dir, log_dir) = (self.files.dir.clone(), self.files.log_dir.clone());
         self.disk.create_dir(&log_dir).on("create", &log_dir)?;
         self.disk.sync_dir(&dir).on("fsync", &dir)?;
-        let mut manifest = Manifest::new(self.history);
         let seq = manifest.next_base_seq;
         manifest.next_base_seq += 1;
         let name = self.files.base_name(seq, true);
@@ -209,8 +387,8 @@ impl Persist {
             seed: None,
         });
         manifest.closed_at = data.is_none().then_some(0);
-        commit(&*self.disk, &self.files, &manifest)?;
-        Ok(manifest)
+        commit(&*self.disk, &self.files, manifest)?;
+        Ok(())
     }
 
     /// A base that is the snapshot which was just loaded, under another name.
@@ -298,6 +476,7 @@ impl Persist {
         if let Some(base) = &manifest.base {
             let path = self.files.in_log(&base.name);
             self.counters.base_len = self.disk.len(&path).on("stat", &path)?;
+            self.measure(&path)?;
         }
         self.manifest = Some(manifest);
         let target = LogFile { file, path, seq };
@@ -373,7 +552,7 @@ impl Persist {
         };
         if (wanted || !self.settings.save_points().is_empty()) && !self.poisoned {
             // A failure is logged; the host's shutdown can't be held up.
-            let _ = self.save(host, space);
+            let _ = self.save_anyway(host, space);
         }
         // Nobody will tell its end any more.
         if let Some(temp) = self.doomed.take() {

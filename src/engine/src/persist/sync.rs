@@ -2,7 +2,19 @@
 //! `appendfsync` says, and somebody waits to hear of it.
 
 use super::Persist;
+use super::heal::Health;
 use crate::command::CommandError;
+
+/// What became of effects that somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// They aren't durable yet.
+    Open,
+    /// They are durable, or nobody promises that any more.
+    Kept,
+    /// They may not become durable: they are in memory, but the disk fails.
+    Failed,
+}
 
 impl Persist {
     /// Asks that everything logged so far becomes durable soon; gives the
@@ -28,6 +40,33 @@ impl Persist {
     pub fn is_durable(&self, seq: u64) -> bool {
         let log = self.log.as_ref().filter(|_| self.log_is_in_force());
         log.is_some_and(|log| log.durable().seq >= seq)
+    }
+
+    /// What became of the effects up to `seq`, of which nobody may hear
+    /// before they are durable.
+    pub fn fate(&self, seq: u64) -> Fate {
+        if self.is_durable(seq) {
+            Fate::Kept
+        } else if self.has_failed() {
+            Fate::Failed
+        } else if self.log_is_in_force() {
+            Fate::Open
+        } else {
+            // The log was turned off meanwhile, and closed.
+            Fate::Kept
+        }
+    }
+
+    /// Whether an attempt to make durable what isn't has failed, and what
+    /// comes of it is unknown.
+    pub fn has_failed(&self) -> bool {
+        match &self.health {
+            Health::Broken { healing, tried, .. } => {
+                *tried && !*healing && self.rewrite.since_ms().is_none()
+            }
+            Health::Ended => false,
+            Health::Ok => self.poisoned || self.closing.is_some(),
+        }
     }
 
     /// Whether somebody waits for what isn't durable yet.

@@ -41,6 +41,7 @@ impl Persist {
     /// The disk's; the log stays off then.
     pub(super) fn turn_on(&mut self, host: &mut dyn Host) -> Result<(), DiskError> {
         self.drain(host);
+        self.has_room_for_base()?;
         if self.manifest.is_none() {
             self.manifest = Some(self.first_manifest(None)?);
         }

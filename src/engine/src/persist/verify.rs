@@ -44,6 +44,14 @@ pub(super) struct VerifiedLog {
     pub(super) remarks: Vec<String>,
 }
 
+impl VerifiedLog {
+    /// Whether no effect can be missing at its end: a clean shutdown has ended
+    /// its last file. Nothing was written after that, to no snapshot either.
+    pub(super) fn has_everything(&self) -> bool {
+        self.manifest.closed_at.is_none() && self.incrs.iter().all(|file| file.closed)
+    }
+}
+
 /// What is due at the beginning of a file.
 #[derive(Clone, Copy)]
 struct Due {
@@ -87,7 +95,7 @@ impl Loader<'_> {
         for name in manifest.needed() {
             let file = self.files.in_log(name);
             if !self.disk.exists(&file).on("stat", &file)? {
-                return Err(LoadError::new(format!(
+                return Err(LoadError::of_damage(format!(
                     "{} is listed in {} but missing. Restore it from a backup, or move the folder away to start without this log. Nothing was changed on disk.",
                     file.display(),
                     path.display()
@@ -116,7 +124,7 @@ impl Loader<'_> {
         {
             return Ok(());
         }
-        Err(LoadError::new(format!(
+        Err(LoadError::of_damage(format!(
             "{} has files of a log ({name}) but no manifest {}. Restore the manifest from the same backup, or move the folder away to start without this log. Nothing was changed on disk.",
             self.files.log_dir.display(),
             self.files.manifest.display()
@@ -188,7 +196,7 @@ impl Loader<'_> {
         if let Some(closed) = manifest.closed_at
             && closed != last_seq
         {
-            return Err(LoadError::new(format!(
+            return Err(LoadError::of_damage(format!(
                 "{}: the log was closed at sequence {closed} but ends at {last_seq}. {RESTORE_ADVICE} Nothing was changed on disk.",
                 self.files.manifest.display()
             )));

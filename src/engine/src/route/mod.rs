@@ -47,9 +47,53 @@ impl Pattern {
     }
 }
 
+/// Bytes that a key may begin with, a bit for each; and whether it may be empty.
+#[derive(Debug, PartialEq, Eq)]
+struct Beginnings {
+    bits: [u64; 4],
+    empty: bool,
+}
+
+impl Beginnings {
+    fn of(patterns: &[Pattern]) -> Self {
+        let mut all = Beginnings {
+            bits: [0; 4],
+            empty: false,
+        };
+        for pattern in patterns {
+            let first = match pattern {
+                Pattern::All => None,
+                Pattern::Prefix(text) | Pattern::Exact(text) => text.first(),
+                Pattern::Glob(glob) => glob.first().filter(|byte| !b"*?[\\".contains(byte)),
+            };
+            match first {
+                Some(&byte) => all.bits[usize::from(byte >> 6)] |= 1 << (byte & 63),
+                None => {
+                    all = Beginnings {
+                        bits: [u64::MAX; 4],
+                        empty: true,
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[inline]
+    fn allow(&self, key: &[u8]) -> bool {
+        key.first().map_or(self.empty, |byte| {
+            self.bits[usize::from(byte >> 6)] >> (byte & 63) & 1 != 0
+        })
+    }
+}
+
 /// The keys that are durable.
 #[derive(Debug)]
-pub struct Route(Vec<Pattern>);
+pub struct Route {
+    patterns: Vec<Pattern>,
+    /// Tells of most keys that no pattern matches.
+    beginnings: Beginnings,
+}
 
 /// On which side of the route the keys of one command are.
 #[derive(Debug, PartialEq, Eq)]
@@ -76,13 +120,17 @@ impl Route {
             .split_ascii_whitespace()
             .map(|glob| Pattern::new(glob.as_bytes()))
             .collect();
-        (!patterns.is_empty()).then_some(Route(patterns))
+        let beginnings = Beginnings::of(&patterns);
+        (!patterns.is_empty()).then_some(Route {
+            patterns,
+            beginnings,
+        })
     }
 
     /// Whether `key` is durable.
     #[inline]
     pub fn covers(&self, key: &[u8]) -> bool {
-        self.0.iter().any(|pattern| pattern.matches(key))
+        self.beginnings.allow(key) && self.patterns.iter().any(|pattern| pattern.matches(key))
     }
 
     /// Looks at all keys of a command.
@@ -195,6 +243,33 @@ mod tests {
         ] {
             assert_eq!(route.covers(key.as_bytes()), covered, "{key}");
         }
+    }
+
+    #[test]
+    fn beginnings_leave_no_key_out() {
+        for text in [
+            "cart:* session",
+            "?x a",
+            "[ab]*",
+            "\\*a*",
+            "*",
+            "**",
+            "\u{e9}*",
+            "a?",
+        ] {
+            let route = route(text);
+            for first in 0..=255u8 {
+                for rest in ["", "art:1", "ession", "x", "a", "b\u{e9}"] {
+                    let key = [&[first], rest.as_bytes()].concat();
+                    let wanted = route.patterns.iter().any(|p| p.matches(&key));
+                    assert_eq!(route.covers(&key), wanted, "{text} {}", key.escape_ascii());
+                }
+            }
+            let wanted = route.patterns.iter().any(|p| p.matches(b""));
+            assert_eq!(route.covers(b""), wanted, "{text}");
+        }
+        let bits = |text| route(text).beginnings.bits;
+        assert_eq!(bits("a* b"), [0, 3 << 33, 0, 0]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.2.0",
         complexity: "O(1)",
         summary: "Sets or clears the bit at an offset of a string. Creates the key if it doesn't exist.",
-        syntax: "key offset value",
+        syntax: "key offset value:integer",
         examples: &[
             ("SETBIT k 7 1", "0"),
             ("SETBIT k 7 1", "1"),

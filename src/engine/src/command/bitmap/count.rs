@@ -19,7 +19,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.6.0",
         complexity: "O(N) with N being the length of the range in bytes.",
         summary: "Counts the bits that are set in a string.",
-        syntax: "key [start end [BYTE | BIT]]",
+        syntax: "key [start:integer end:integer [BYTE | BIT]]",
         examples: &[
             ("BITCOUNT none", "0"),
             ("SET k foobar", "OK"),
@@ -43,7 +43,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.8.7",
         complexity: "O(N) with N being the length of the range in bytes.",
         summary: "Finds the first bit that is set or clear in a string. Without an end, zeros follow it.",
-        syntax: "key bit [start [end [BYTE | BIT]]]",
+        syntax: "key bit [start:integer [end:integer [BYTE | BIT]]]",
         examples: &[
             ("BITPOS none 0", "0"),
             ("BITPOS none 1", "-1"),

@@ -18,7 +18,7 @@ pub static SPECS: &[Spec] = &[
         since: "3.2.0",
         complexity: "O(1) for each operation.",
         summary: "Reads, sets and increments integers of any width and place in a string.",
-        syntax: "key [GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value | INCRBY encoding offset increment> ...]",
+        syntax: "key [<GET encoding offset | [OVERFLOW <WRAP | SAT | FAIL>] <SET encoding offset value:integer | INCRBY encoding offset increment>> ...]",
         examples: &[
             ("BITFIELD k", "[]"),
             ("BITFIELD k SET u8 0 255 GET i8 0 GET u4 #1", "[0 -1 15]"),

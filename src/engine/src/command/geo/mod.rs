@@ -119,7 +119,7 @@ pub static SPECS: &[Spec] = &[
         since: "3.2.0",
         complexity: ITEM_OPTIONS,
         summary: "Finds members within a distance of a place, and returns or stores them.",
-        syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]",
+        syntax: "key longitude latitude radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
         examples: &[
             SICILY,
             (
@@ -163,7 +163,7 @@ pub static SPECS: &[Spec] = &[
         since: "3.2.0",
         complexity: ITEM_OPTIONS,
         summary: "Finds members within a distance of another one, and returns or stores them.",
-        syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key | STOREDIST key]",
+        syntax: "key member radius <M | KM | FT | MI> [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC | DESC] [STORE key] [STOREDIST key]",
         examples: &[
             SICILY,
             (

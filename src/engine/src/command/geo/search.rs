@@ -6,6 +6,7 @@ use super::super::{CommandError, Cx};
 use super::options::{Form, Options, Order};
 use super::{reply_distance, reply_place};
 use crate::base::number;
+use crate::base::quicksort::sort_first;
 use crate::data::geo::Place;
 use crate::data::value::Kind;
 use crate::data::zset::{self, View};
@@ -39,14 +40,24 @@ pub fn run(cx: &mut Cx<'_>, argv: &[&[u8]], form: &Form) -> Result<(), CommandEr
         None if options.count > 0 && !options.any => Some(Order::Asc),
         order => order,
     };
-    match order {
-        None => {}
-        Some(Order::Asc) => found.sort_by(|a, b| a.distance.total_cmp(&b.distance)),
-        Some(Order::Desc) => found.sort_by(|a, b| b.distance.total_cmp(&a.distance)),
+    let wanted = match options.count {
+        0 => found.len(),
+        count => count.min(found.len()),
+    };
+    if let Some(order) = order {
+        let compare = |a: &Found, b: &Found| match order {
+            Order::Asc => a.distance.total_cmp(&b.distance),
+            Order::Desc => b.distance.total_cmp(&a.distance),
+        };
+        // The same sorts as Redis has, for which of those equally far come
+        // first, or at all.
+        if wanted == found.len() {
+            found.sort_by(compare);
+        } else {
+            sort_first(&mut found, wanted, compare);
+        }
     }
-    if options.count > 0 {
-        found.truncate(options.count);
-    }
+    found.truncate(wanted);
     match options.store {
         Some(to) => store(cx, to, &found, &options, form),
         None => reply(cx, &found, &options),

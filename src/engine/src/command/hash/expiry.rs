@@ -331,6 +331,7 @@ fn hexpire(
     name: &'static str,
 ) -> Result<(), CommandError> {
     let key = argv[1];
+    cx.ks.in_parts = true;
     cx.ks.read(key, Kind::Hash)?;
     let at = deadline(cx, argv[2], unit, name)?;
     let condition = Condition::of(argv[3]);
@@ -343,6 +344,7 @@ fn hexpire(
         place,
         "ERR Parameter `numFields` should be greater than 0",
     )?;
+    cx.ks.end_fields(key, fields.iter().copied());
     let past = is_past(cx, at);
     let (mut replies, mut done) = (vec![-2; fields.len()], Vec::new());
     if let Some(entry) = cx.ks.write(key, Kind::Hash)? {
@@ -379,8 +381,10 @@ fn reply_ints(cx: &mut Cx<'_>, replies: &[i64]) {
 }
 
 fn httl(cx: &mut Cx<'_>, argv: &[&[u8]], unit: Unit) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
     cx.ks.read(argv[1], Kind::Hash)?;
     let fields = fields(argv, 2, NOT_POSITIVE)?;
+    cx.ks.end_fields(argv[1], fields.iter().copied());
     let base = if unit.is_absolute() { 0 } else { cx.ks.now() };
     let found = cx.ks.read(argv[1], Kind::Hash)?;
     let replies: Vec<i64> = fields
@@ -402,8 +406,10 @@ fn httl(cx: &mut Cx<'_>, argv: &[&[u8]], unit: Unit) -> Result<(), CommandError>
 
 fn hpersist(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let key = argv[1];
+    cx.ks.in_parts = true;
     cx.ks.read(key, Kind::Hash)?;
     let fields = fields(argv, 2, NOT_POSITIVE)?;
+    cx.ks.end_fields(key, fields.iter().copied());
     let (mut replies, mut done) = (vec![-2; fields.len()], Vec::new());
     if let Some(entry) = cx.ks.write(key, Kind::Hash)? {
         for (reply, &field) in replies.iter_mut().zip(fields) {

@@ -264,3 +264,112 @@ fn foreign_bytes_are_refused() {
     let fine = pack(marked, &[b"f", b"v", &time]);
     assert_eq!(hash::expiry::next(Payload::Small(&fine)), Some(5));
 }
+
+/// Many fields of a large hash have ended, and nobody takes them all out at once: no command sees one, and each takes
+/// out only some.
+#[test]
+fn fields_that_ended_and_are_still_there_are_seen_by_nobody() {
+    const MANY: usize = 20_000;
+    let fill = || {
+        let mut b = bench(512);
+        b.clock.set_ms(1_000_000);
+        for from in (0..MANY).step_by(1000) {
+            let pairs: Vec<String> = (from..from + 1000).map(|i| format!("f{i} {i}")).collect();
+            let pairs = pairs.join(" ");
+            b.run(&format!("HSETEX h PXAT 2000000 FIELDS 1000 {pairs}"));
+        }
+        b.run("HSET h live 1");
+        b.run("HSETEX h PXAT 9000000 FIELDS 1 later 2");
+        b.clock.set_ms(3_000_000);
+        b
+    };
+    let (mut b, mut emptied) = (fill(), fill());
+    assert_eq!(hgetall(&mut emptied, "h").len(), 2);
+    assert_eq!(emptied.run("HLEN h"), "2");
+    for line in [
+        "HGET h f19999",
+        "HMGET h f19998 live f19997",
+        "HEXISTS h f19996",
+        "HSTRLEN h f19995",
+        "HSET h f19994 x live 3",
+        "HTTL h FIELDS 3 f19994 f19993 live",
+        "HPTTL h FIELDS 1 later",
+        "HSETNX h f19992 x",
+        "HINCRBY h f19991 5",
+        "HINCRBYFLOAT h f19990 1.5",
+        "HDEL h f19989 f19989 none",
+        "HPEXPIREAT h 8000000 FIELDS 2 f19988 f19994",
+        "HPERSIST h FIELDS 2 f19987 f19994",
+        "HGETDEL h FIELDS 2 f19986 f19992",
+        "HGETEX h PXAT 8000000 FIELDS 2 f19985 live",
+        "HSETEX h FNX KEEPTTL FIELDS 1 f19984 y",
+        "HSETEX h FXX FIELDS 1 f19983 y",
+        "HMSET h f19982 z",
+        "EXISTS h",
+        "TYPE h",
+        "TTL h",
+        "PEXPIREAT h 99000000",
+        "PERSIST h",
+        "RENAME h g",
+        "HGET g f19981",
+        "MOVE g 1",
+    ] {
+        let before = b.trace.effects.len();
+        assert_eq!(b.run(line), emptied.run(line), "{line}");
+        let taken: usize = b.trace.effects[before..]
+            .iter()
+            .map(|(_, words)| words.len())
+            .sum();
+        // A few looks, and what else it says.
+        assert!(taken < 500, "{line}: {taken} words in the log");
+    }
+    (b.db, emptied.db) = (1, 1);
+    let Node::Int(left) = b.argv(&[b"HLEN", b"g"]) else {
+        panic!("no number")
+    };
+    assert!(left > 5_000, "{left}");
+    let mut seen = Vec::new();
+    let mut cursor = "0".to_string();
+    loop {
+        let line = format!("HSCAN g {cursor} COUNT 100");
+        let Node::Array(parts) = b.argv(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>())
+        else {
+            panic!("no array")
+        };
+        cursor = parts[0].to_string().trim_matches('"').to_string();
+        if let Node::Array(pairs) = &parts[1] {
+            seen.extend(pairs.chunks(2).map(|pair| pair[0].to_string()));
+        }
+        if cursor == "0" {
+            break;
+        }
+    }
+    seen.sort();
+    let wanted: Vec<String> = hgetall(&mut emptied, "g").into_keys().collect();
+    assert_eq!(seen, wanted);
+    // Who wants all of it sees none of them either, nor does a replay.
+    assert_eq!(hgetall(&mut b, "g"), hgetall(&mut emptied, "g"));
+    assert_eq!(b.run("HLEN g"), emptied.run("HLEN g"));
+    assert_eq!(dump(&b.space, 1), dump(&emptied.space, 1));
+    check_replay(&b);
+}
+
+/// Writing over it, or deleting it, takes no longer than that.
+#[test]
+fn overwriting_a_hash_of_ended_fields_ends_few_of_them() {
+    for line in ["SET h x", "DEL h", "UNLINK h", "RENAME k h"] {
+        let mut b = bench(512);
+        b.clock.set_ms(1_000_000);
+        let pairs: Vec<String> = (0..5000).map(|i| format!("f{i} {i}")).collect();
+        let pairs = pairs.join(" ");
+        b.run(&format!("HSETEX h PXAT 2000000 FIELDS 5000 {pairs}"));
+        b.run("SET k v");
+        b.clock.set_ms(3_000_000);
+        let before = b.trace.effects.len();
+        b.run(line);
+        let effects = &b.trace.effects[before..];
+        let words: usize = effects.iter().map(|(_, words)| words.len()).sum();
+        assert!(words < 500, "{line}: {words} words in the log");
+        check_replay(&b);
+    }
+}

@@ -89,6 +89,7 @@ fn reply_values<'a>(
     fields: &'a [&'a [u8]],
     delete: bool,
 ) -> Result<Vec<&'a [u8]>, CommandError> {
+    cx.ks.end_fields(key, fields.iter().copied());
     let found = cx.ks.read(key, Kind::Hash)?;
     let mut there: Vec<&[u8]> = Vec::new();
     cx.reply.array(fields.len());
@@ -134,6 +135,7 @@ fn end_at(cx: &mut Cx<'_>, key: &[u8], at: u64, fields: &[&[u8]]) -> Result<(), 
 
 fn hgetdel(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let key = argv[1];
+    cx.ks.in_parts = true;
     cx.ks.read(key, Kind::Hash)?;
     let fields = fields(argv, 2, NOT_POSITIVE)?;
     let gone = reply_values(cx, key, fields, true)?;
@@ -142,6 +144,7 @@ fn hgetdel(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
 
 fn hgetex(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let key = argv[1];
+    cx.ks.in_parts = true;
     cx.ks.read(key, Kind::Hash)?;
     let unit = Unit::of(argv[2]);
     let persist = args::is(argv[2], "PERSIST");
@@ -244,8 +247,10 @@ fn pairs<'a>(words: &'a [&'a [u8]]) -> Result<&'a [&'a [u8]], CommandError> {
 fn hsetex(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let key = argv[1];
     let options = Options::parse(cx, argv)?;
-    let found = cx.ks.read(key, Kind::Hash)?;
     let names = || options.pairs.chunks_exact(2).map(|pair| pair[0]);
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(key, names());
+    let found = cx.ks.read(key, Kind::Hash)?;
     let known: Vec<Option<Option<u64>>> = names()
         .map(|field| found.and_then(|entry| expiry::of(entry.payload(), field)))
         .collect();

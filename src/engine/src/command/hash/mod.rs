@@ -289,7 +289,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.6.0",
         complexity: "O(1)",
         summary: "Increments the floating point value of a field by a number. Uses 0 as initial value if the field doesn't exist.",
-        syntax: "key field increment",
+        syntax: "key field increment:double",
         examples: &[
             ("HINCRBYFLOAT h f 10.5", "\"10.5\""),
             ("HINCRBYFLOAT h f 0.1", "\"10.6\""),

@@ -11,6 +11,8 @@ fn field(
     args: &[&[u8]],
     then: fn(&mut dyn super::super::Reply, Option<&[u8]>),
 ) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(args[1], [args[2]]);
     let entry = cx.ks.read(args[1], Kind::Hash)?;
     let value = entry.and_then(|e| hash::get(e.payload(), args[2]));
     then(cx.reply, value);
@@ -37,6 +39,8 @@ pub(super) fn hstrlen(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandErro
 }
 
 pub(super) fn hmget(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(args[1], args[2..].iter().copied());
     let entry = cx.ks.read(args[1], Kind::Hash)?;
     cx.reply.array(args.len() - 2);
     for field in &args[2..] {
@@ -49,6 +53,8 @@ pub(super) fn hmget(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError>
 }
 
 pub(super) fn hlen(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
+    // As in Redis, what has ended counts until it is removed.
+    cx.ks.in_parts = true;
     let entry = cx.ks.read(args[1], Kind::Hash)?;
     cx.reply
         .int(entry.map_or(0, |e| hash::len(e.payload())) as i64);
@@ -149,6 +155,8 @@ pub(super) fn hrandfield(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandE
 
 pub(super) fn hscan(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
     let cursor = element_scan::cursor(args[2])?;
+    cx.ks.in_parts = true;
+    let now = cx.ks.now();
     let Some(entry) = cx.ks.read(args[1], Kind::Hash)? else {
         element_scan::nothing(cx.reply);
         return Ok(());
@@ -156,11 +164,11 @@ pub(super) fn hscan(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError>
     let options = element_scan::Options::parse(&args[3..])?;
     let payload = entry.payload();
     // The cursor comes first in the reply, so the way is walked twice.
-    let next = hash::scan(payload, cursor, options.count, &mut |_, _| {});
+    let next = hash::scan(payload, cursor, options.count, &mut |_, _, _| {});
     element_scan::begin(cx.reply, next);
     let mut elements = 0;
-    hash::scan(payload, cursor, options.count, &mut |field, value| {
-        if options.take(field) {
+    hash::scan(payload, cursor, options.count, &mut |field, value, ends| {
+        if ends.is_none_or(|at| at > now) && options.take(field) {
             cx.reply.bulk(field);
             cx.reply.bulk(value);
             elements += 2;

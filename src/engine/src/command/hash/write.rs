@@ -13,6 +13,8 @@ use crate::keyspace::keys::EventClass;
 /// Sets the fields of `pairs` and answers how many are new. Logs nothing.
 pub(super) fn store(cx: &mut Cx<'_>, key: &[u8], pairs: &[&[u8]]) -> Result<usize, CommandError> {
     let (limits, seed) = (cx.ks.limits, cx.ks.space.seed());
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(key, pairs.iter().step_by(2).copied());
     if let Some(entry) = cx.ks.write(key, Kind::Hash)? {
         return Ok(hash::set(entry, pairs, limits, seed));
     }
@@ -44,6 +46,8 @@ pub(super) fn hmset(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError>
 }
 
 pub(super) fn hsetnx(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(args[1], [args[2]]);
     let there = cx
         .ks
         .read(args[1], Kind::Hash)?
@@ -59,6 +63,8 @@ pub(super) fn hsetnx(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError
 
 pub(super) fn hdel(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
     let key = args[1];
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(key, args[2..].iter().copied());
     let (mut removed, mut empty) = (0, false);
     if let Some(entry) = cx.ks.write(key, Kind::Hash)? {
         for field in &args[2..] {
@@ -85,6 +91,8 @@ fn ends(cx: &mut Cx<'_>, key: &[u8], field: &[u8]) -> Result<Option<u64>, Comman
 pub(super) fn hincrby(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), CommandError> {
     let (key, field) = (args[1], args[2]);
     let by = args::int(args[3])?;
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(key, [field]);
     let old = match cx.ks.read(key, Kind::Hash)? {
         None => 0,
         Some(entry) => match hash::get(entry.payload(), field) {
@@ -112,6 +120,8 @@ pub(super) fn hincrbyfloat(cx: &mut Cx<'_>, args: &[&[u8]]) -> Result<(), Comman
     if by.is_infinite() {
         return Err(CommandError::text("ERR value is NaN or Infinity"));
     }
+    cx.ks.in_parts = true;
+    cx.ks.end_fields(key, [field]);
     let old = match cx.ks.read(key, Kind::Hash)? {
         None => LongDouble::from(0),
         Some(entry) => match hash::get(entry.payload(), field) {

@@ -323,6 +323,7 @@ fn expire(
             "ERR GT and LT options at the same time are not compatible",
         ));
     }
+    cx.ks.in_parts = true;
     let n = args::int(argv[2])?;
     let at = unit.at(cx, n).ok_or(CommandError::InvalidExpire(name))?;
     let refused = match cx.ks.get(key).map(Entry::expiry) {
@@ -342,6 +343,7 @@ fn expire(
 }
 
 fn ttl(cx: &mut Cx<'_>, argv: &[&[u8]], unit: Unit) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
     let at = match cx.ks.get(argv[1]).map(Entry::expiry) {
         None => return reply(cx, -2),
         Some(None) => return reply(cx, -1),
@@ -367,6 +369,7 @@ fn reply(cx: &mut Cx<'_>, n: i64) -> Result<(), CommandError> {
 
 fn persist(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let key = argv[1];
+    cx.ks.in_parts = true;
     let had_expiry = cx.ks.get(key).and_then(Entry::expiry).is_some();
     if had_expiry {
         remove_expiry(cx, key);

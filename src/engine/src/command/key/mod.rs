@@ -90,6 +90,7 @@ pub static SPECS: &[Spec] = &[
 ];
 
 fn del(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
     let mut deleted = 0;
     for key in &argv[1..] {
         if cx.ks.delete(key) {
@@ -105,12 +106,14 @@ fn del(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
 }
 
 fn count_existing(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
     let found = argv[1..].iter().filter(|key| cx.ks.exists(key)).count();
     cx.reply.int(found as i64);
     Ok(())
 }
 
 fn type_of(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
+    cx.ks.in_parts = true;
     let found = cx.ks.get(argv[1]).map(Entry::kind);
     cx.reply.simple(found.map_or("none", |kind| kind.name()));
     Ok(())

@@ -118,6 +118,7 @@ pub static SPECS: &[Spec] = &[
 
 fn rename(cx: &mut Cx<'_>, argv: &[&[u8]], nx: bool) -> Result<(), CommandError> {
     let (from, to) = (argv[1], argv[2]);
+    cx.ks.in_parts = true;
     if !cx.ks.exists(from) {
         return Err(CommandError::NoSuchKey);
     }
@@ -179,6 +180,7 @@ fn move_key(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     if db == cx.ks.db {
         return Err(SAME);
     }
+    cx.ks.in_parts = true;
     let moved = cx.ks.exists(key) && !in_database(cx, db, |ks| ks.exists(key));
     if moved && let Some(entry) = cx.ks.take(key) {
         cx.log_verbatim(argv);

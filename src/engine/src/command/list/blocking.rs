@@ -77,7 +77,7 @@ pub static SPECS: &[Spec] = &[
         since: "6.2.0",
         complexity: "O(1)",
         summary: "Pops an element from a list, pushes it to another list and returns it. Blocks until an element is available otherwise. Deletes the list if the last element was moved.",
-        syntax: "source destination LEFT | RIGHT LEFT | RIGHT timeout",
+        syntax: "source destination <LEFT | RIGHT> <LEFT | RIGHT> timeout",
         examples: &[
             ("BLMOVE a b LEFT RIGHT 0", "nil"),
             ("RPUSH a 1 2", "2"),
@@ -118,7 +118,7 @@ pub static SPECS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
         summary: "Pops elements from the first of several lists that isn't empty. Blocks until an element is available otherwise. Deletes the list if the last element was popped.",
-        syntax: "timeout numkeys key [key ...] LEFT | RIGHT [COUNT count]",
+        syntax: "timeout numkeys key [key ...] <LEFT | RIGHT> [COUNT count]",
         examples: &[
             ("BLMPOP 0 1 a LEFT", "nil"),
             ("RPUSH b 1 2 3", "3"),

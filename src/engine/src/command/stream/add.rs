@@ -22,7 +22,7 @@ pub static SPECS: &[Spec] = &[
         since: "5.0.0",
         complexity: "O(1) when adding, O(N) when trimming where N is the number of entries removed.",
         summary: "Appends an entry to a stream. Creates the key if it doesn't exist.",
-        syntax: "key [NOMKSTREAM] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value ...]",
+        syntax: "key [NOMKSTREAM] [<MAXLEN | MINID> [= | ~] threshold [LIMIT count]] <* | id> field value [field value ...]",
         examples: &[
             ("XADD s * f v", "\"1000000-0\""),
             ("XADD s * f v", "\"1000000-1\""),
@@ -72,7 +72,7 @@ pub static SPECS: &[Spec] = &[
         since: "5.0.0",
         complexity: "O(N) where N is the number of blocks removed: what they held is freed elsewhere.",
         summary: "Removes entries from the front of a stream, down to a length or an id.",
-        syntax: "key MAXLEN | MINID [= | ~] threshold [LIMIT count]",
+        syntax: "key <MAXLEN | MINID> [= | ~] threshold [LIMIT count]",
         examples: &[
             ("XTRIM s MAXLEN 0", "0"),
             ("XADD s 1-0 f v", "\"1-0\""),

@@ -18,7 +18,7 @@ pub static SPECS: &[Spec] = &[Spec {
     since: "5.0.0",
     complexity: "O(1); O(N) for DELCONSUMER where N is the number of entries pending with the consumer.",
     summary: "Creates, changes and removes the consumer groups of a stream, and their consumers.",
-    syntax: "CREATE key group id | $ [MKSTREAM] [ENTRIESREAD entries-read] | SETID key group id | $ [ENTRIESREAD entries-read] | DESTROY key group | CREATECONSUMER key group consumer | DELCONSUMER key group consumer | HELP",
+    syntax: "<CREATE key group <id | $> [MKSTREAM] [ENTRIESREAD entries-read] | SETID key group <id | $> [ENTRIESREAD entries-read] | DESTROY key group | CREATECONSUMER key group consumer | DELCONSUMER key group consumer | HELP>",
     examples: &[
         ("XGROUP CREATE s g $ MKSTREAM", "OK"),
         (

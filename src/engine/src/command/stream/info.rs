@@ -16,7 +16,7 @@ pub static SPECS: &[Spec] = &[Spec {
     since: "5.0.0",
     complexity: "O(1) for STREAM, O(N) for the others where N is the number of groups or consumers; FULL also of what is shown.",
     summary: "Returns facts about a stream, its groups or the consumers of one.",
-    syntax: "STREAM key [FULL [COUNT count]] | GROUPS key | CONSUMERS key group | HELP",
+    syntax: "<STREAM key [FULL [COUNT count]] | GROUPS key | CONSUMERS key group | HELP>",
     examples: &[
         ("XINFO STREAM s", "-ERR no such key"),
         ("XADD s 1-1 f v", "\"1-1\""),

@@ -128,7 +128,11 @@ enum From {
     New,
 }
 
-fn request<'a>(argv: &'a [&'a [u8]], grouped: bool) -> Result<Request<'a>, CommandError> {
+fn request<'a>(
+    argv: &'a [&'a [u8]],
+    grouped: bool,
+    refuses_block: bool,
+) -> Result<Request<'a>, CommandError> {
     let (mut count, mut group, mut no_ack, mut block_ms) = (usize::MAX, None, false, None);
     let mut at = 1;
     let only_grouped = |option: &str| {
@@ -142,6 +146,13 @@ fn request<'a>(argv: &'a [&'a [u8]], grouped: bool) -> Result<Request<'a>, Comma
     while let Some(&word) = argv.get(at) {
         let more = argv.len() - 1 - at;
         if args::is(word, "BLOCK") && more > 0 {
+            if refuses_block {
+                let name = String::from_utf8_lossy(argv[0]);
+                return Err(CommandError::Text(
+                    format!("ERR {name} command is not allowed with BLOCK option from scripts")
+                        .into(),
+                ));
+            }
             at += 1;
             block_ms = Some(timeout(argv[at])?);
         } else if args::is(word, "COUNT") && more > 0 {
@@ -233,7 +244,7 @@ fn from(
 }
 
 fn read(cx: &mut Cx<'_>, argv: &[&[u8]], grouped: bool) -> Result<(), CommandError> {
-    let request = request(argv, grouped)?;
+    let request = request(argv, grouped, cx.refuses_block)?;
     let group = request.group.map(|(group, _)| group);
     let mut from = Vec::with_capacity(request.keys.len());
     for (key, id) in request.keys.iter().zip(request.ids) {

@@ -104,7 +104,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.6.0",
         complexity: "O(1)",
         summary: "Increments the floating point value of a key by a number. Uses 0 as initial value if the key doesn't exist.",
-        syntax: "key increment",
+        syntax: "key increment:double",
         examples: &[
             ("SET k 10.50 EX 100", "OK"),
             ("INCRBYFLOAT k 0.1", "\"10.6\""),

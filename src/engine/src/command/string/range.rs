@@ -49,7 +49,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.4.0",
         complexity: "O(N) where N is the length of the returned string.",
         summary: "Returns a substring of the string stored at a key.",
-        syntax: "key start end",
+        syntax: "key start:integer end:integer",
         examples: &[
             ("SET k hello", "OK"),
             ("GETRANGE k 1 -2", "\"ell\""),
@@ -70,7 +70,7 @@ pub static SPECS: &[Spec] = &[
         since: "1.0.0",
         complexity: "O(N) where N is the length of the returned string.",
         summary: "Returns a substring of a string value. The old name of GETRANGE.",
-        syntax: "key start end",
+        syntax: "key start:integer end:integer",
         examples: &[("SET k hello", "OK"), ("SUBSTR k 0 1", "\"he\"")],
         run: getrange,
     },

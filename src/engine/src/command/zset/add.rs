@@ -73,7 +73,7 @@ pub static SPECS: &[Spec] = &[
         since: "1.2.0",
         complexity: "O(log(N)) where N is the number of elements in the sorted set.",
         summary: "Increments the score of a member in a sorted set.",
-        syntax: "key increment member",
+        syntax: "key increment:double member",
         examples: &[
             ("ZINCRBY z 2 a", "2"),
             ("ZINCRBY z 0.1 a", "2.1"),

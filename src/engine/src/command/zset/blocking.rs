@@ -70,7 +70,7 @@ pub static SPECS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.",
         summary: "Removes and returns members from the first of several sorted sets that isn't empty. Blocks until a member is available otherwise. Deletes the sorted set if the last member was popped.",
-        syntax: "timeout numkeys key [key ...] MIN | MAX [COUNT count]",
+        syntax: "timeout numkeys key [key ...] <MIN | MAX> [COUNT count]",
         examples: &[
             ("BZMPOP 0 1 a MIN", "nil"),
             ("ZADD b 1 x 2 y 3 z", "3"),

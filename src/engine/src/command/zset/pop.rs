@@ -64,7 +64,7 @@ pub static SPECS: &[Spec] = &[
         since: "7.0.0",
         complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.",
         summary: "Returns the highest- or lowest-scoring members from one or more sorted sets after removing them. Deletes the sorted set if the last member was popped.",
-        syntax: "numkeys key [key ...] MIN | MAX [COUNT count]",
+        syntax: "numkeys key [key ...] <MIN | MAX> [COUNT count]",
         examples: &[
             ("ZMPOP 1 z MIN", "nil"),
             ("ZADD z 1 a 2 b 3 c", "3"),

@@ -55,7 +55,7 @@ pub static SPECS: &[Spec] = &[
         since: "1.2.0",
         complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements returned.",
         summary: "Returns members in a sorted set within a range of indexes in reverse order.",
-        syntax: "key start stop [WITHSCORES]",
+        syntax: "key start:integer stop:integer [WITHSCORES]",
         examples: &[
             ("ZADD z 1 a 2 b 3 c", "3"),
             ("ZREVRANGE z 0 1", "[\"c\" \"b\"]"),
@@ -74,7 +74,7 @@ pub static SPECS: &[Spec] = &[
         since: "1.0.5",
         complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned.",
         summary: "Returns members in a sorted set within a range of scores.",
-        syntax: "key min max [WITHSCORES] [LIMIT offset count]",
+        syntax: "key min:double max:double [WITHSCORES] [LIMIT offset count]",
         examples: &[
             ("ZADD z 1 a 2 b 3 c", "3"),
             ("ZRANGEBYSCORE z -inf (3 WITHSCORES", "[\"a\" 1 \"b\" 2]"),
@@ -95,7 +95,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.2.0",
         complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned.",
         summary: "Returns members in a sorted set within a range of scores in reverse order.",
-        syntax: "key max min [WITHSCORES] [LIMIT offset count]",
+        syntax: "key max:double min:double [WITHSCORES] [LIMIT offset count]",
         examples: &[
             ("ZADD z 1 a 2 b 3 c", "3"),
             ("ZREVRANGEBYSCORE z +inf 2", "[\"c\" \"b\"]"),

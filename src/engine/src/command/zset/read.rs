@@ -111,7 +111,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.0.0",
         complexity: "O(log(N)) with N being the number of elements in the sorted set.",
         summary: "Returns the count of members in a sorted set that have scores within a range.",
-        syntax: "key min max",
+        syntax: "key min:double max:double",
         examples: &[
             ("ZADD z 1 a 2 b 3 c", "3"),
             ("ZCOUNT z -inf +inf", "3"),

@@ -39,7 +39,7 @@ pub static SPECS: &[Spec] = &[
         since: "2.0.0",
         complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.",
         summary: "Removes members in a sorted set within a range of indexes. Deletes the sorted set if all members were removed.",
-        syntax: "key start stop",
+        syntax: "key start:integer stop:integer",
         examples: &[
             ("ZADD z 1 a 2 b 3 c", "3"),
             ("ZREMRANGEBYRANK z 5 9", "0"),
@@ -70,7 +70,7 @@ pub static SPECS: &[Spec] = &[
         since: "1.2.0",
         complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.",
         summary: "Removes members in a sorted set within a range of scores. Deletes the sorted set if all members were removed.",
-        syntax: "key min max",
+        syntax: "key min:double max:double",
         examples: &[
             ("ZADD z 1 a 2 b 3 c", "3"),
             ("ZREMRANGEBYSCORE z (1 (3", "1"),

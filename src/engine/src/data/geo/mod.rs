@@ -161,9 +161,13 @@ pub fn geohash(score: f64) -> [u8; 11] {
 
 /// The distance of two places along a great circle, in m.
 pub fn distance(a: Place, b: Place) -> f64 {
+    let v = ((b.longitude.to_radians() - a.longitude.to_radians()) / 2.0).sin();
+    // On one meridian; the last bits differ.
+    if v == 0.0 {
+        return latitude_distance(a.latitude, b.latitude);
+    }
     let (lat_a, lat_b) = (a.latitude.to_radians(), b.latitude.to_radians());
     let u = ((lat_b - lat_a) / 2.0).sin();
-    let v = ((b.longitude.to_radians() - a.longitude.to_radians()) / 2.0).sin();
     2.0 * EARTH_RADIUS * (u * u + lat_a.cos() * lat_b.cos() * v * v).sqrt().asin()
 }
 

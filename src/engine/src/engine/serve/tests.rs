@@ -27,8 +27,12 @@ impl Shop {
         let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let spec = table::find(args[0]).unwrap();
         let mut reply = Recorder::default();
+        let call = Call {
+            db,
+            ..Call::default()
+        };
         let Rig { engine, host, .. } = &mut self.rig;
-        match engine.execute_or_wait(host, spec, &args, db, &mut reply) {
+        match engine.execute_or_wait(host, spec, &args, call, &mut reply) {
             Ok(Some(ticket)) => {
                 self.waiting.push((ticket, name));
                 "waits".into()

@@ -203,15 +203,20 @@ fn state(words: &[u8]) -> Option<Manifest> {
     else {
         return None;
     };
-    let closed_at = match rest {
-        [b"open"] => None,
-        [b"closed", b"at", seq] => Some(decimal(seq)?),
+    let (closed_at, rest) = match rest {
+        [b"open", rest @ ..] => (None, rest),
+        [b"closed", b"at", seq, rest @ ..] => (Some(decimal(seq)?), rest),
+        _ => return None,
+    };
+    let after = match rest {
+        [] => None,
+        [b"after", before] => Some(HistoryId::from_hex(before)?),
         _ => return None,
     };
     let mut manifest = Manifest::new(HistoryId::from_hex(history)?);
     manifest.next_base_seq = decimal(next_base)?;
     manifest.next_incr_seq = decimal(next_incr)?;
-    manifest.closed_at = closed_at;
+    (manifest.closed_at, manifest.after) = (closed_at, after);
     Some(manifest)
 }
 

@@ -22,6 +22,7 @@ fn sample() -> Manifest {
         next_base_seq: 3,
         next_incr_seq: 6,
         closed_at: None,
+        after: None,
         base: Some(BaseFile {
             name: "persist.aof.2.base.rdb".into(),
             seq: 2,
@@ -87,6 +88,7 @@ fn golden() {
 fn closed_log_waiting_file_and_remarks() {
     let mut manifest = sample();
     manifest.closed_at = Some(130);
+    manifest.after = Some(id(9));
     manifest.incrs.push(IncrFile {
         start: None,
         ..incr(7, 0, 0, None)

@@ -1,5 +1,6 @@
 use super::*;
 use crate::data::entry::SmallEntry;
+use crate::format::ReadError;
 
 fn header() -> SnapshotHeader {
     SnapshotHeader {

@@ -123,7 +123,11 @@ pub(super) fn finish(
 }
 
 /// A copy of the old manifest goes to quarantine with the files it names.
-fn keep_manifest(disk: &dyn Disk, files: &Files, now_ms: u64) -> Result<(), DiskError> {
+pub(in crate::persist) fn keep_manifest(
+    disk: &dyn Disk,
+    files: &Files,
+    now_ms: u64,
+) -> Result<(), DiskError> {
     let copy_of = files.in_log(&format!("{}.old", manifest_name(files)));
     if !disk.exists(&copy_of).on("stat", &copy_of)? {
         copy(disk, &files.manifest, 0, None, &copy_of)?;

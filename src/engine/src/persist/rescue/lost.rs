@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::base::number;
 use crate::command::{Spec, table};
-use crate::format::group::{Group, sound_groups};
+use crate::format::group::{Group, GroupHeader, sound_groups};
 use crate::format::resp::CommandReader;
 
 /// Keys that are remembered, at most: of more, only the number of effects is
@@ -44,6 +44,20 @@ impl Lost {
             }
         });
         self.unreadable += unreadable;
+    }
+
+    /// Adds a damaged group, whose line says this: what can be read of it is
+    /// only likely.
+    pub(super) fn seems(&mut self, header: &GroupHeader, payload: &[u8]) {
+        let writes = table::all().filter(|spec| spec.may_log());
+        let specs: HashMap<&[u8], &Spec> = writes.map(|s| (s.name.as_bytes(), s)).collect();
+        let group = Group {
+            header: *header,
+            crc: 0,
+            offset: 0,
+            payload,
+        };
+        self.group(&group, &specs);
     }
 
     fn group(&mut self, group: &Group<'_>, specs: &HashMap<&[u8], &Spec>) {

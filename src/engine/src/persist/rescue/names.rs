@@ -7,7 +7,7 @@ use crate::format::error::excerpt;
 use crate::format::group::{GroupStream, ScanStart};
 use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
 use crate::io::{OnPath, read_file};
-use crate::persist::load::{LoadError, Loader};
+use crate::persist::load::{LoadError, Loader, RESTORE_ADVICE, damaged};
 
 /// The manifest in place; where that is missing or damaged, one made of what
 /// the files say of themselves. `None` if there is no log.
@@ -28,6 +28,7 @@ pub fn manifest(
                 }
                 return Ok(Some(manifest));
             }
+            Err(e) if e.intact => return Err(damaged(path, &e, RESTORE_ADVICE)),
             Err(e) => e.to_string(),
         }
     } else {
@@ -180,6 +181,20 @@ fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
         });
     }
     Ok(Some(manifest))
+}
+
+/// Whether the manifest is one that a stock server has written.
+pub(super) fn is_stock(loader: &Loader<'_>) -> Result<bool, LoadError> {
+    let path = &loader.files.manifest;
+    if !loader.disk.exists(path).on("stat", path)? {
+        return Ok(false);
+    }
+    let bytes = read_file(loader.disk, path)?;
+    let ours = bytes
+        .split(|&byte| byte == b'\n')
+        .any(|line| line.starts_with(b"#state ") || line.starts_with(b"#CRC64 "));
+    Ok(!ours
+        && stock(loader, &bytes)?.is_some_and(|(base, files)| base.is_some() || !files.is_empty()))
 }
 
 /// A base, and the paths of the files that follow it.

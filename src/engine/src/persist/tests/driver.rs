@@ -8,7 +8,7 @@ use super::judge::End;
 use super::traffic::Commands;
 use super::watched::Watched;
 use crate::base::random::{Random, SeededRandom};
-use crate::engine::OpenError;
+use crate::engine::{Call, OpenError};
 use crate::host::ChildEnd;
 use crate::io::faulty::{Faults, FaultyDisk};
 use crate::io::mem::MemDisk;
@@ -96,9 +96,10 @@ pub struct Life {
     settings: Settings,
     /// A BGSAVE under way: how many saves there were and the state it covers.
     saving: Option<(String, usize)>,
-    /// Whether a command changed something since the last pass: what was
-    /// acknowledged before under another policy was promised less.
-    accepted: bool,
+    /// Up to where commands whose replies leave with the next pass changed
+    /// something: what was acknowledged before under another policy was
+    /// promised less.
+    accepted: Option<u64>,
 }
 
 const POLICIES: [FsyncPolicy; 3] = [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
@@ -150,7 +151,7 @@ impl Life {
             commands: Commands::default(),
             settings,
             saving: None,
-            accepted: false,
+            accepted: None,
         };
         life.remember();
         // Before the first command there is nothing to lose.
@@ -283,15 +284,31 @@ impl Life {
         for _ in 0..=self.rng.below(3) {
             let atomic = self.rng.below(5) == 0;
             let n = if atomic { 1 + self.rng.below(3) } else { 1 };
+            // Who is held is promised nothing by the end of the pass.
+            let held = !atomic && self.rng.below(2) == 0 && self.rig.engine.holds();
             for _ in 0..n {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
                 let before = self.rig.info("seq");
-                self.rig.argv(db, atomic, &args);
-                self.accepted |= self.rig.info("seq") != before;
+                let call = Call {
+                    db,
+                    atomic,
+                    held,
+                    ..Call::default()
+                };
+                self.rig.call(call, &args);
+                let after = self.rig.info("seq");
+                if !held && after != before {
+                    self.accepted = after.parse().ok();
+                }
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
-                told += &format!("{}{db}:{line}; ", if atomic { "*" } else { "" });
+                let mark = match (atomic, held) {
+                    (true, _) => "*",
+                    (_, true) => "held ",
+                    _ => "",
+                };
+                told += &format!("{mark}{db}:{line}; ");
             }
             self.remember();
         }
@@ -303,16 +320,19 @@ impl Life {
         let newest = self.newest();
         let good = self.rig.pass();
         self.remember();
-        let accepted = std::mem::take(&mut self.accepted);
+        let accepted = self.accepted.take();
         if good && self.log_promises() {
             let busy = self.rig.exec.in_flight_now() > 0;
             let healthy = self.rig.info("aof_last_write_status") == "ok";
             // Even while the log is broken: whatever was accepted was.
             let always = self.rig.engine.settings().appendfsync == FsyncPolicy::Always;
-            if always && (accepted || healthy) {
-                self.promise.power = self.promise.power.max(newest);
+            if let Some(seq) = accepted.filter(|_| always)
+                && let Some(i) = self.states.iter().rposition(|s| s.seq <= seq)
+            {
+                self.promise.power = self.promise.power.max(i);
+                self.promise.kill = self.promise.kill.max(i);
             }
-            if always && (accepted || healthy) || healthy && !busy {
+            if healthy && !busy {
                 self.promise.kill = self.promise.kill.max(newest);
             }
         }

@@ -14,6 +14,8 @@ mod judge;
 mod model;
 mod online;
 mod recovery;
+mod room;
+mod salvage;
 mod stages;
 mod traffic;
 mod watched;

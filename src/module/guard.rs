@@ -1,0 +1,183 @@
+//! What stands between a reply and its fsync, where the hook at the end of
+//! the event loop's pass doesn't: the end of a transaction or script whose
+//! reply doesn't wait for the hook, and long scripts, during which the host
+//! sends replies without any hook.
+//!
+//! Only under `appendfsync always`, and only replies that weren't held back.
+
+use std::ffi::{c_int, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use redis_module::raw;
+
+use crate::ffi::{self, Ctx, host};
+use crate::state::{self, Exclusive};
+
+const UNIT: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
+
+/// Whether the log is written as soon as the unit that runs is over.
+static AT_END: AtomicBool = AtomicBool::new(false);
+/// Whether scripts are in use, so that a transaction may hold one.
+static SCRIPTS: AtomicBool = AtomicBool::new(false);
+/// Who called the script that runs, or ran last; 0 if the host doesn't say
+/// (Redis 7.0).
+static CALLER: AtomicU64 = AtomicU64::new(0);
+
+static FILTER: Exclusive<Option<*mut raw::RedisModuleCommandFilter>> = Exclusive::new(None);
+
+/// Whether this host tells when a unit is over. Those that don't (Redis 7.0)
+/// are also those that let unblocked clients go on after the hook.
+pub fn tells_ends() -> bool {
+    // SAFETY: set by the host before the module began, and never after.
+    unsafe {
+        let ask = raw::RedisModule_AddPostNotificationJob;
+        ask.is_some()
+    }
+}
+
+/// Writes the log before the reply to this command may leave: after the
+/// transaction or script it belongs to, if the host tells of that; else now,
+/// which splits the unit, as a crash in between could show.
+pub fn write_before_reply(ctx: Ctx<'_>, in_unit: bool) {
+    if !in_unit || !write_at_end(ctx) {
+        state::before_replies();
+    }
+}
+
+fn write_at_end(ctx: Ctx<'_>) -> bool {
+    if state::get(&AT_END) {
+        return true;
+    }
+    // SAFETY: a valid context and a callback of the right type, which needs
+    // no data.
+    let asked = unsafe {
+        raw::RedisModule_AddPostNotificationJob.map(|ask| {
+            ask(ctx.as_ptr(), Some(unit_ended), null_mut(), None) == raw::REDISMODULE_OK as c_int
+        })
+    };
+    let asked = asked == Some(true);
+    state::set(&AT_END, asked);
+    asked
+}
+
+unsafe extern "C" fn unit_ended(_: *mut raw::RedisModuleCtx, _: *mut c_void) {
+    state::set(&AT_END, false);
+    crate::guarded((), state::before_replies);
+}
+
+/// The id of the client in whose name a command runs; 0 if it is unknown.
+pub fn client_behind(ctx: Ctx<'_>, flags: u32) -> u64 {
+    if flags & raw::REDISMODULE_CTX_FLAGS_LUA != 0 {
+        CALLER.load(Ordering::Relaxed)
+    } else {
+        ctx.client_id()
+    }
+}
+
+/// Begins or ends to look out for scripts.
+pub fn watch(ctx: Ctx<'_>, wanted: bool) {
+    FILTER.with(|slot| match (*slot, wanted) {
+        (None, true) => {
+            // One may have been queued before anybody looked.
+            state::set(&SCRIPTS, true);
+            // SAFETY: a valid context, and a callback of the right type.
+            let filter = unsafe {
+                host!(RedisModule_RegisterCommandFilter(
+                    ctx.as_ptr(),
+                    Some(on_command),
+                    raw::REDISMODULE_CMDFILTER_NOSELF as c_int
+                ))
+            };
+            *slot = (!filter.is_null()).then_some(filter);
+        }
+        (Some(filter), false) => {
+            // SAFETY: a filter of ours that is taken back once, while no
+            // command is being filtered.
+            unsafe { host!(RedisModule_UnregisterCommandFilter(ctx.as_ptr(), filter)) };
+            *slot = None;
+        }
+        _ => {}
+    });
+}
+
+/// What the guard must know of a command.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+enum Kind {
+    /// May run for long, while the host sends replies.
+    Long,
+    /// Runs what was queued.
+    Exec,
+    Other,
+}
+
+#[inline]
+fn kind(name: &[u8]) -> Kind {
+    const LONG: [&[u8]; 7] = [
+        b"EVAL",
+        b"EVALSHA",
+        b"FCALL",
+        b"EVAL_RO",
+        b"EVALSHA_RO",
+        b"FCALL_RO",
+        b"DEBUG",
+    ];
+    // Almost every command is told by its first letter.
+    match name.first() {
+        Some(b'E' | b'e' | b'F' | b'f' | b'D' | b'd') => {}
+        _ => return Kind::Other,
+    }
+    if name.eq_ignore_ascii_case(b"EXEC") {
+        Kind::Exec
+    } else if LONG.iter().any(|long| name.eq_ignore_ascii_case(long)) {
+        Kind::Long
+    } else {
+        Kind::Other
+    }
+}
+
+unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
+    // SAFETY: valid while the filter runs; a command has a name.
+    let name = unsafe {
+        let name = host!(RedisModule_CommandFilterArgGet(filtered, 0));
+        if name.is_null() {
+            return;
+        }
+        ffi::bytes(name)
+    };
+    let kind = kind(name);
+    if kind == Kind::Other {
+        return;
+    }
+    crate::guarded((), || {
+        if kind == Kind::Long {
+            // SAFETY: as above.
+            let id = unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(filtered)) };
+            CALLER.store(id.unwrap_or(0), Ordering::Relaxed);
+            state::set(&SCRIPTS, true);
+        } else if !state::get(&SCRIPTS) {
+            return;
+        }
+        let sync = state::with(None, |engine, host| {
+            engine.owes() && host.detached_ctx().flags() & UNIT == 0
+        });
+        if sync == Some(true) {
+            state::before_long();
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_told_from_the_rest() {
+        assert_eq!(kind(b"eval"), Kind::Long);
+        assert_eq!(kind(b"Fcall_ro"), Kind::Long);
+        assert_eq!(kind(b"exec"), Kind::Exec);
+        assert_eq!(kind(b"EXISTS"), Kind::Other);
+        assert_eq!(kind(b"get"), Kind::Other);
+        assert_eq!(kind(b""), Kind::Other);
+    }
+}
