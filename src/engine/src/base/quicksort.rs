@@ -16,7 +16,7 @@ const MANY: usize = 40;
 /// Brings the first `wanted` in order to the front. What follows them is in no
 /// order. Quadratic at worst, and without recursion.
 pub fn sort_first<T>(items: &mut [T], wanted: usize, compare: impl Fn(&T, &T) -> Ordering) {
-    let mut todo: Vec<Range<usize>> = vec![0..items.len()];
+    let mut todo: Vec<Range<usize>> = std::iter::once(0..items.len()).collect();
     while let Some(range) = todo.pop() {
         if range.start >= wanted || range.len() < 2 {
             continue;

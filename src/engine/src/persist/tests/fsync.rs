@@ -82,7 +82,7 @@ impl Scene {
         let in_force = self.rig.engine.durable_seq().is_some();
         let goes_off = !settings.appendonly;
         self.rig.engine.apply(&mut self.rig.host, settings);
-        let closed = &self.rig.host.lines[lines..] == ["Notice: The log is off and closed."];
+        let closed = self.rig.host.lines[lines..] == ["Notice: The log is off and closed."];
         if in_force && goes_off && closed {
             self.owed = self.owed.max(seq);
         }
@@ -144,8 +144,11 @@ impl Scene {
 
 type Act = (&'static str, fn(&mut Scene));
 
+/// What begins it, and whether the log is on before.
+type Work = (&'static str, bool, fn(&mut Scene));
+
 /// What the I/O thread is at.
-const WORK: [(&str, bool, fn(&mut Scene)); 6] = [
+const WORK: [Work; 6] = [
     ("an fsync", true, |s| {
         s.set();
         s.rig.clock.advance_ms(1_100);
