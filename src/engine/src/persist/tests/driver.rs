@@ -96,10 +96,10 @@ pub struct Life {
     settings: Settings,
     /// A BGSAVE under way: how many saves there were and the state it covers.
     saving: Option<(String, usize)>,
-    /// Up to where commands whose replies leave with the next pass changed
-    /// something: what was acknowledged before under another policy was
-    /// promised less.
-    accepted: Option<u64>,
+    /// The state after the last command of this pass that changed something
+    /// and whose reply leaves at the pass's end: what was acknowledged before
+    /// under another policy was promised less.
+    accepted: Option<usize>,
 }
 
 const POLICIES: [FsyncPolicy; 3] = [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
@@ -286,6 +286,7 @@ impl Life {
             let n = if atomic { 1 + self.rng.below(3) } else { 1 };
             // Who is held is promised nothing by the end of the pass.
             let held = !atomic && self.rng.below(2) == 0 && self.rig.engine.holds();
+            let mut accepted = false;
             for _ in 0..n {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
@@ -297,10 +298,7 @@ impl Life {
                     ..Call::default()
                 };
                 self.rig.call(call, &args);
-                let after = self.rig.info("seq");
-                if !held && after != before {
-                    self.accepted = after.parse().ok();
-                }
+                accepted |= !held && self.rig.info("seq") != before;
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
                 let mark = match (atomic, held) {
@@ -311,6 +309,9 @@ impl Life {
                 told += &format!("{mark}{db}:{line}; ");
             }
             self.remember();
+            if accepted {
+                self.accepted = Some(self.newest());
+            }
         }
         told
     }
@@ -326,11 +327,9 @@ impl Life {
             let healthy = self.rig.info("aof_last_write_status") == "ok";
             // Even while the log is broken: whatever was accepted was.
             let always = self.rig.engine.settings().appendfsync == FsyncPolicy::Always;
-            if let Some(seq) = accepted.filter(|_| always)
-                && let Some(i) = self.states.iter().rposition(|s| s.seq <= seq)
-            {
-                self.promise.power = self.promise.power.max(i);
-                self.promise.kill = self.promise.kill.max(i);
+            if let Some(accepted) = accepted.filter(|_| always) {
+                self.promise.power = self.promise.power.max(accepted);
+                self.promise.kill = self.promise.kill.max(accepted);
             }
             if healthy && !busy {
                 self.promise.kill = self.promise.kill.max(newest);
