@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::driver::rounds;
 use super::judge::{End, check_folder};
+use crate::engine::Call;
 use crate::io::faulty::{Fault, Faults, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
 use crate::settings::{FsyncPolicy, Settings};
@@ -148,11 +149,22 @@ type Act = (&'static str, fn(&mut Scene));
 type Work = (&'static str, bool, fn(&mut Scene));
 
 /// What the I/O thread is at.
-const WORK: [Work; 6] = [
+const WORK: [Work; 7] = [
     ("an fsync", true, |s| {
         s.set();
         s.rig.clock.advance_ms(1_100);
         s.rig.pass();
+    }),
+    ("an fsync that a client waits for", true, |s| {
+        s.apply(settings(FsyncPolicy::Always));
+        let key = format!("k{}", s.seq() + 1);
+        let call = Call {
+            held: true,
+            ..Call::default()
+        };
+        s.rig.call(call, &[b"SET", key.as_bytes(), b"1"]);
+        assert!(s.rig.pass());
+        s.hear();
     }),
     ("a snapshot", true, |s| {
         s.rig.engine.bgsave(&mut s.rig.host, false).unwrap();
