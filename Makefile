@@ -10,7 +10,7 @@ export REDIS_SERVER := $(CURDIR)/.cache/hosts/$(HOST)/$(firstword $(subst -, ,$(
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: hosts test-matrix test-docker image up down real-input stalls help setup run build test readme lint fmt bench torture clients differential clean
+.PHONY: hosts test-matrix test-docker image up down real-input stalls help setup run build test readme lint fmt bench torture clients fuzz differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ clients: export WITH_PYTHON = 1
 clients: build ## Run redis-py, rq and limits on routed keys through kill -9, with JOBS=2000 and KILLS=40 if not said
 	@bash tests/clients/install.sh
 	JOBS=$${JOBS:-2000} KILLS=$${KILLS:-40} $(CARGO) test --test clients -- --nocapture $(ARGS)
+
+fuzz: ## Run the fuzzers, TIME=60 seconds each if not said; ARGS=name for one of tests/fuzz/corpus
+	bash tests/fuzz/run.sh $(ARGS)
 
 differential: build ## Compare every command with the host's own, COMMANDS=1000000 random ones a family if not said
 	COMMANDS=$${COMMANDS:-1000000} $(CARGO) test --release --test commands -- --nocapture $(ARGS)

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::Args;
 use persist_engine::data::value::Limits;
 use persist_engine::io::os::OsDisk;
-use persist_engine::persist::rescue::{Plan, Until, carry, names};
+use persist_engine::persist::load::LoadError;
+use persist_engine::persist::rescue::{Plan, Salvaged, Until, carry, names, renew};
 use serde_json::json;
 
 use crate::bar::Bar;
@@ -34,6 +35,10 @@ pub struct Options {
     /// as 2026-11-21T19:30:00
     #[arg(long, value_name = "SEQ|TIME", value_parser = until)]
     until: Option<Until>,
+    /// Instead of cutting the log at the first damage, keep every block of the base and every group of the log that
+    /// verifies, those behind damage included: as persist.on-corruption salvage does
+    #[arg(long, conflicts_with_all = ["until", "json"])]
+    salvage: bool,
     /// Tell as JSON what would be left out, and write nothing
     #[arg(long, conflicts_with = "yes")]
     json: bool,
@@ -62,19 +67,23 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
     let folder = Folder::open(&options.dir.dir, names)?;
     let _lock = options.target.lock(&folder)?;
     let mut bar = Bar::new();
-    if options.until.is_none()
-        && let Ok(found) = folder.load(&mut bar)
-    {
-        drop(bar);
-        for remark in &found.remarks {
-            writeln!(out, "[remark] {remark}")?;
+    if options.until.is_none() {
+        match folder.load(&mut bar) {
+            Ok(found) => {
+                drop(bar);
+                for remark in &found.remarks {
+                    writeln!(out, "[remark] {remark}")?;
+                }
+                writeln!(
+                    out,
+                    "There is nothing to repair: a server starts from {} as it is.",
+                    folder.dir.display()
+                )?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Err(why) if options.salvage => return salvage(&folder, names, options, &why, bar, out),
+            Err(_) => {}
         }
-        writeln!(
-            out,
-            "There is nothing to repair: a server starts from {} as it is.",
-            folder.dir.display()
-        )?;
-        return Ok(ExitCode::SUCCESS);
     }
     let limits = Limits::default();
     let loader = folder.loader(&limits);
@@ -114,6 +123,47 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
             ),
             other => other,
         })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that can be verified.
+fn salvage(
+    folder: &Folder,
+    names: &Names,
+    options: &Options,
+    why: &LoadError,
+    mut bar: Bar,
+    out: &mut dyn Write,
+) -> Outcome {
+    if !why.damage {
+        return Err(Failure::Told(why.text.clone(), 1));
+    }
+    let limits = Limits::default();
+    let loader = folder.loader(&limits);
+    let found = Salvaged::salvage(&loader, why, &mut bar)?;
+    drop(bar);
+    for line in &found.report.lines {
+        writeln!(out, "[remark] {line}")?;
+    }
+    writeln!(
+        out,
+        "Kept: {} keys, up to sequence {}; {}.",
+        found.space.len(),
+        found.seq,
+        found.report.summary()
+    )?;
+    let path = options.target.path(folder)?;
+    options.target.ask(out, &path)?;
+    let numbers = if options.target.in_place() {
+        names::free_numbers(&loader)?
+    } else {
+        (1, 1)
+    };
+    let made = options.target.make(&path, names)?;
+    let (history, _) = folder::fresh()?;
+    let now = text::now_ms();
+    renew(&OsDisk, &found, &made.files, numbers, history, now)?;
+    options.target.prove(&made, out)?;
     Ok(ExitCode::SUCCESS)
 }
 

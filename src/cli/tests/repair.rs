@@ -173,3 +173,57 @@ fn image_but_lock(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     log.chain([(dir.into(), fs::read(dir.join("persist.rdb")).unwrap())])
         .collect()
 }
+
+/// A base of several blocks, one of them damaged, and nothing that could take its place.
+#[test]
+fn salvage_of_a_base_and_of_groups_behind_damage() {
+    for in_place in [false, true] {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, to) = (temp.path().join("data"), temp.path().join("salvaged"));
+        fs::create_dir(&dir).unwrap();
+        let mut rig = Rig::open(&dir);
+        for db in 0..3 {
+            rig.argv(db, &[b"SET", b"key", format!("value{db}").as_bytes()]);
+            rig.pass();
+        }
+        rig.rewrite();
+        for word in [b"one", b"two", b"end"] {
+            rig.argv(0, &[b"SET", word, b"1"]);
+            rig.pass();
+        }
+        drop(rig);
+        let base = dir.join("persist-aof/persist.aof.2.base.rdb");
+        let bytes = fs::read(&base).unwrap();
+        let at = bytes.windows(6).position(|w| w == b"value1").unwrap();
+        damage(&base, at as i64);
+        let log = incr(&dir, 2);
+        let bytes = fs::read(&log).unwrap();
+        let at = bytes.windows(3).position(|w| w == b"two").unwrap();
+        damage(&log, at as i64);
+        assert!(Rig::with(settings(&dir)).is_err());
+        assert_eq!(repair(&dir, &["--yes"]).code, 1);
+
+        let before = image(&dir);
+        let out = to.to_str().unwrap();
+        let said = repair(&dir, &["--salvage", "--to", out]);
+        said.has("Nothing was written. Say --yes");
+        let said = match in_place {
+            true => repair(&dir, &["--salvage", "--in-place", "--yes"]),
+            false => repair(&dir, &["--salvage", "--to", out, "--yes"]),
+        };
+        assert_eq!(said.code, 0, "{said:?}");
+        said.has("lost: 1 blocks with 1 keys, 1 groups with 1 effects (sequence 5 to 5)");
+        said.has("A server starts from");
+        let made = if in_place { &dir } else { &to };
+        let rig = Rig::with(settings(made)).unwrap_or_else(|e| panic!("{e}"));
+        let keys: Vec<_> = rig.content().into_keys().collect();
+        let key = |db: u32, name: &str| (db, name.to_string());
+        assert_eq!(
+            keys,
+            [key(0, "end"), key(0, "key"), key(0, "one"), key(2, "key")]
+        );
+        if !in_place {
+            assert!(image(&dir) == before, "the original was changed");
+        }
+    }
+}

@@ -407,7 +407,7 @@ impl Engine {
         let seq = self.persist.seq();
         let until = match &result {
             Ok(Some(_)) => 0,
-            _ if spec.may_log() && seq > before && self.persist.holds() => seq,
+            _ if spec.may_log() && seq > before && self.persist.holds_writers() => seq,
             _ => self.needed(spec, args),
         };
         Held { until, result }
@@ -432,6 +432,13 @@ impl Engine {
     #[inline]
     pub fn holds(&self) -> bool {
         self.persist.holds()
+    }
+
+    /// Whether replies to writes are held back, for that or because too much
+    /// waits to be synced.
+    #[inline]
+    pub fn holds_writers(&self) -> bool {
+        self.persist.holds_writers()
     }
 
     /// Whether anything that was changed waits to be durable, and readers of

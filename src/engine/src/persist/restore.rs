@@ -221,10 +221,15 @@ fn bad(block: Block, expected: &'static str, bytes: &[u8]) -> FormatError {
 }
 
 fn put<T: Target>(target: &mut T, block: Block, entry: Entry) -> Result<(), FormatError> {
-    if entry.expiry() == Some(0) {
-        // No command makes one, and replay, whose clock stands at 0, would
-        // take it for due.
-        return Err(bad(block, "an expiry after 1970", entry.key()));
+    let sound = |at: u64| at > 0 && i64::try_from(at).is_ok();
+    if !entry.expiry().is_none_or(sound) {
+        // No command makes another: replay, whose clock stands at 0, would
+        // take 0 for due, and no base of commands could say a later one.
+        return Err(bad(
+            block,
+            "an expiry from 1970 on, in 63 bits",
+            entry.key(),
+        ));
     }
     match target.put(block.db, entry) {
         None => Ok(()),

@@ -15,9 +15,10 @@ pub fn read(element: &[u8]) -> Option<u64> {
 }
 
 /// Whether an element is a time or empty. No field ends in 1970: replay,
-/// whose clock stands at 0, would take it for due.
+/// whose clock stands at 0, would take it for due; nor later than a command
+/// can say.
 pub fn is_well_formed(element: &[u8]) -> bool {
-    element.is_empty() || read(element).is_some_and(|at| at > 0)
+    element.is_empty() || read(element).is_some_and(|at| (1..=LATEST).contains(&at))
 }
 
 /// Appends the element for a time.

@@ -7,7 +7,7 @@
 //! - [`lost`]: what is left out.
 //! - [`carry`]: the kept parts as a new log, of a new history.
 //! - [`salvage`]: everything that can be verified, in memory; [`gaps`]: the
-//!   log's part of that.
+//!   log's part of that; [`renew`]: it as a new log.
 //! - [`reseal`]: commands that somebody else wrote as a log of ours.
 
 pub mod carry;
@@ -15,12 +15,14 @@ pub mod gaps;
 pub mod lost;
 pub mod names;
 pub mod plan;
+pub mod renew;
 pub mod reseal;
 pub mod salvage;
 
 pub use carry::carry;
 pub use lost::Lost;
 pub use plan::{Plan, Until};
+pub use renew::renew;
 pub use reseal::Reseal;
 pub use salvage::{Report, Salvaged};
 

@@ -1,0 +1,88 @@
+//! A salvaged data set as a new log, in the folder it was made from or in
+//! another: what a start does by itself, for the offline tool.
+
+use super::carry::{keep_manifest, mark, write};
+use super::salvage::Salvaged;
+use crate::format::HistoryId;
+use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
+use crate::io::{Disk, DiskError, OnPath};
+use crate::persist::commit::commit;
+use crate::persist::dump::{self, Subject};
+use crate::persist::files::Files;
+use crate::persist::repair::{self, Repair};
+use crate::persist::save::write_temp;
+
+/// Writes `data` into the folder of `files` as the log of the new history
+/// `history`, with these numbers for its first base and incr file. What
+/// belongs to the data set no more is moved to quarantine, once the new one is
+/// durable.
+///
+/// # Errors
+/// The disk's.
+pub fn renew(
+    disk: &dyn Disk,
+    data: &Salvaged,
+    files: &Files,
+    (base_seq, incr_seq): (u64, u64),
+    history: HistoryId,
+    now_ms: u64,
+) -> Result<Manifest, DiskError> {
+    let log_dir = &files.log_dir;
+    disk.create_dir(log_dir).on("create", log_dir)?;
+    disk.sync_dir(&files.dir).on("fsync", &files.dir)?;
+    let old = disk.list(log_dir).on("list", log_dir)?;
+    let subject = Subject {
+        seq: data.seq,
+        history,
+        seed: data.seed,
+        now_ms,
+        compress: true,
+        checksums: true,
+    };
+    let name = files.base_name(base_seq, true);
+    write_temp(disk, &files.in_log(&name), |out| {
+        dump::snapshot(&data.space, out, &subject, &mut |_| {})
+    })?;
+    let start = IncrStart {
+        first: data.seq + 1,
+        prev_crc: 0,
+    };
+    let incr = files.incr_name(incr_seq);
+    write(disk, &files.in_log(&incr), &mark(start, history, now_ms))?;
+    disk.sync_dir(log_dir).on("fsync", log_dir)?;
+    let mut manifest = Manifest::new(history);
+    (manifest.next_base_seq, manifest.next_incr_seq) = (base_seq + 1, incr_seq + 1);
+    // A start finishes what is cut short from here on.
+    manifest.after = Some(data.before.unwrap_or(history));
+    manifest.base = Some(BaseFile {
+        name,
+        seq: base_seq,
+        history,
+        covers: data.seq,
+        end: None,
+        seed: None,
+    });
+    manifest.incrs.push(IncrFile {
+        name: incr,
+        seq: incr_seq,
+        history,
+        start: Some(start),
+        end: None,
+    });
+    if disk.exists(&files.manifest).on("stat", &files.manifest)? {
+        keep_manifest(disk, files, now_ms)?;
+    }
+    commit(disk, files, &manifest)?;
+    let paths = old.iter().map(|name| files.in_log(name));
+    let mut aside: Vec<Repair> = paths
+        .filter(|path| *path != files.manifest)
+        .map(Repair::SetAside)
+        .collect();
+    if disk.exists(&files.snapshot).on("stat", &files.snapshot)? {
+        aside.push(Repair::SetAside(files.snapshot.clone()));
+    }
+    repair::carry_out(disk, files, &aside, now_ms)?;
+    manifest.after = None;
+    commit(disk, files, &manifest)?;
+    Ok(manifest)
+}
