@@ -40,6 +40,7 @@ const CHANGEABLE: &[Row] = &[
     ),
     ("no-appendfsync-on-rewrite", "no", ("yes", "yes"), WORDS),
     ("aof-timestamp-enabled", "no", ("yes", "yes"), WORDS),
+    ("max-at-risk-ms", "2000", ("50", "50"), NUMBERS),
     ("auto-aof-rewrite-percentage", "100", ("50", "50"), NUMBERS),
     (
         "auto-aof-rewrite-min-size",

@@ -11,7 +11,9 @@ use redis_module::raw;
 
 use crate::ffi::{self, Ctx};
 use crate::reply::HostReply;
-use crate::state::{self, BLOCK_REFUSED, Caller, HOLDS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH};
+use crate::state::{
+    self, BLOCK_REFUSED, Caller, HOLDS, HOLDS_WRITERS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH,
+};
 use crate::{blocking, guard, held, pipelines};
 
 /// A command's function, as the host calls it.
@@ -143,8 +145,10 @@ fn execute<'a>(
         held: false,
     };
     let holds = state::get(&HOLDS);
-    let hold =
-        holds && (write || blocking) && can_block(flags) && (!write || pipelines::should_hold(ctx));
+    let hold = state::get(&HOLDS_WRITERS)
+        && (write || blocking)
+        && can_block(flags)
+        && (!write || !holds || pipelines::should_hold(ctx, args));
     // The hook is over for this pass, or this reply won't wait for it.
     let overtakes = state::get(&IN_WINDOW)
         || state::get(&SYNC_EACH)

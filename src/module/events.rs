@@ -30,7 +30,7 @@ const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
 /// # Errors
 /// The host knows no such event.
 pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
-    let wanted: [(u64, raw::RedisModuleEventCallback); 7] = [
+    let wanted: [(u64, raw::RedisModuleEventCallback); 9] = [
         (EVENT_LOOP, Some(on_loop)),
         (raw::REDISMODULE_EVENT_CRON_LOOP, Some(on_cron)),
         (raw::REDISMODULE_EVENT_LOADING, Some(on_loading)),
@@ -41,6 +41,8 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
         (raw::REDISMODULE_EVENT_REPLICA_CHANGE, Some(on_replica)),
         (raw::REDISMODULE_EVENT_CONFIG, Some(on_config)),
         (raw::REDISMODULE_EVENT_SHUTDOWN, Some(on_shutdown)),
+        (raw::REDISMODULE_EVENT_FORK_CHILD, Some(on_child)),
+        (raw::REDISMODULE_EVENT_PERSISTENCE, Some(on_persistence)),
     ];
     for (id, callback) in wanted {
         let event = raw::RedisModuleEvent { id, dataver: 1 };
@@ -96,6 +98,7 @@ extern "C" fn on_loop(
     what: u64,
     _: *mut c_void,
 ) {
+    set(&SAVING, false);
     if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
         set(&IN_WINDOW, false);
         pipelines::next_pass();
@@ -234,6 +237,33 @@ extern "C" fn on_config(
     });
 }
 
+extern "C" fn on_child(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_FORK_CHILD_DIED {
+        on_server(ctx, |_| crate::host::child_gone());
+    }
+}
+
+/// The host has taken a snapshot itself in this pass of the event loop. If
+/// its end follows, that is the last snapshot: `SHUTDOWN SAVE`, or its own
+/// save points. Nothing else tells how it is ended.
+static SAVING: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_persistence(
+    ctx: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_PERSISTENCE_SYNC_RDB_START {
+        on_server(ctx, |_| set(&SAVING, true));
+    }
+}
+
 extern "C" fn on_shutdown(
     ctx: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
@@ -242,7 +272,12 @@ extern "C" fn on_shutdown(
 ) {
     on_server(ctx, |_| {
         set(&ENDING, true);
-        state::with(None, |engine, host| engine.shutdown(host));
+        state::with(None, |engine, host| {
+            if get(&SAVING) {
+                engine.ask_last_save();
+            }
+            engine.shutdown(host);
+        });
     });
 }
 

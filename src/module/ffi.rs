@@ -143,8 +143,9 @@ fn log_in(ctx: *mut raw::RedisModuleCtx, level: Level, text: &str) {
 /// What a line of CLIENT LIST tells.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientState {
-    /// More than the command that runs has arrived from it.
-    pub has_more: bool,
+    /// Bytes that have arrived from it, those of the command that runs and of
+    /// the ones before it in the same piece included.
+    pub arrived: usize,
     /// It hasn't taken all that it was sent, so it is sent more whenever it
     /// can take it, in the middle of a pass, too.
     pub is_writing: bool,
@@ -159,7 +160,10 @@ impl ClientState {
                 .unwrap_or(b"")
         };
         ClientState {
-            has_more: !matches!(field(b"qbuf="), b"" | b"0"),
+            arrived: std::str::from_utf8(field(b"qbuf="))
+                .ok()
+                .and_then(|n| n.parse().ok())
+                .unwrap_or(0),
             is_writing: field(b"events=").contains(&b'w'),
         }
     }
@@ -439,8 +443,8 @@ mod tests {
     fn a_line_of_client_list_is_read() {
         let line = b"id=3 addr=127.0.0.1:1 name= qbuf=0 qbuf-free=20474 argv-mem=10 obl=0 events=r cmd=x\n";
         let idle = ClientState::read(line);
-        assert!(!idle.has_more && !idle.is_writing);
+        assert!(idle.arrived == 0 && !idle.is_writing);
         let busy = ClientState::read(b"id=3 name=qbuf=1 qbuf=27 events=rw cmd=client\n");
-        assert!(busy.has_more && busy.is_writing);
+        assert!(busy.arrived == 27 && busy.is_writing);
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use persist_engine::data::entry::Entry;
@@ -203,15 +203,21 @@ impl Host for Link<'_> {
     }
 
     fn fork(&mut self, work: ChildWork<'_>) -> Result<i32, String> {
+        // SAFETY: takes nothing and touches no memory.
+        let server = unsafe { libc::getpid() };
         // SAFETY: a callback of the right type that needs no data.
         match unsafe { host!(RedisModule_Fork(Some(child_ended), null_mut())) } {
             -1 => Err(format!("fork: {}", std::io::Error::last_os_error())),
             0 => {
-                // Nobody needs a child whose server is gone.
+                // Nobody needs a child whose server is gone, be it since
+                // before this call.
                 #[cfg(target_os = "linux")]
                 // SAFETY: takes a signal's number and changes this process only.
                 unsafe {
                     libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    if libc::getppid() != server {
+                        libc::_exit(PANICKED);
+                    }
                 }
                 let mut last: Option<Instant> = None;
                 let mut beat = |progress: f64| {
@@ -229,7 +235,10 @@ impl Host for Link<'_> {
                     libc::_exit(code)
                 }
             }
-            pid => Ok(pid),
+            pid => {
+                CHILD.store(pid, Ordering::Relaxed);
+                Ok(pid)
+            }
         }
     }
 
@@ -247,10 +256,15 @@ impl Host for Link<'_> {
         }
     }
 
+    /// Not by the host's own call: that waits on the event loop for the
+    /// child's end, for ever if it is stopped.
     fn kill_child(&mut self, pid: i32) {
-        // SAFETY: the host ignores a pid that isn't its module child.
-        unsafe {
-            host!(RedisModule_KillForkChild(pid));
+        if CHILD.load(Ordering::Relaxed) == pid {
+            // SAFETY: touches no memory; the host hasn't waited for this
+            // child yet, so the number is no other process's.
+            unsafe {
+                libc::kill(pid, libc::SIGKILL);
+            }
         }
     }
 
@@ -268,6 +282,19 @@ impl Host for Link<'_> {
     }
 }
 
+/// The child that the host hasn't waited for yet; 0 for none.
+static CHILD: AtomicI32 = AtomicI32::new(0);
+
+/// The host has given up its child. It tells [`child_ended`] before, unless
+/// it has killed the child itself, for a shutdown: that may fail yet.
+pub fn child_gone() {
+    if CHILD.swap(0, Ordering::Relaxed) != 0 {
+        state::with(None, |engine, host| {
+            engine.child_done(host, ChildEnd::Killed(libc::SIGUSR1));
+        });
+    }
+}
+
 /// The host's word on the child's end.
 extern "C" fn child_ended(code: c_int, signal: c_int, _: *mut c_void) {
     let end = if signal != 0 {
@@ -275,6 +302,7 @@ extern "C" fn child_ended(code: c_int, signal: c_int, _: *mut c_void) {
     } else {
         ChildEnd::Exited(code)
     };
+    CHILD.store(0, Ordering::Relaxed);
     crate::guarded((), || {
         state::with(None, |engine, host| engine.child_done(host, end));
     });

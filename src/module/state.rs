@@ -73,6 +73,9 @@ pub static SYNC_EACH: AtomicBool = AtomicBool::new(false);
 pub static HOLDS: AtomicBool = AtomicBool::new(false);
 /// Whether XREAD's BLOCK is an error in scripts.
 pub static BLOCK_REFUSED: AtomicBool = AtomicBool::new(false);
+/// Whether replies to writes are held back, as of the last pass: for that, or
+/// under `everysec` because the disk is behind.
+pub static HOLDS_WRITERS: AtomicBool = AtomicBool::new(false);
 /// Whether the server is about to end.
 pub static ENDING: AtomicBool = AtomicBool::new(false);
 /// `latency-monitor-threshold`; 0 is off.
@@ -117,6 +120,7 @@ pub fn before_replies() {
         }
         side.writers.clear();
         set(&HOLDS, engine.holds());
+        set(&HOLDS_WRITERS, engine.holds_writers());
         Some((doomed, side.detached))
     });
     // The engine is free again: closing a client may call back.

@@ -17,7 +17,8 @@
  * KILL_PATH=text
  * KILL_TORN=1            when that call is a write, its first half is written
  * CLOCK_SHIFT_S=n        the real-time clock is n seconds ahead (or behind); the monotonic one is left alone
- * FAULT_CONTROL=file     read before each such call: lines slow_fsync_ms=n, fail_fsync=0|1, fail_write=errno, kill_at=n;
+ * FAULT_CONTROL=file     read before each such call: lines slow_fsync_ms=n, fail_fsync=0|1, fail_write=errno, kill_at=n,
+ *                        clock_shift_s=n (this one is looked at every few ms);
  *                        what the file names goes before the variables above, so that a test can switch a fault on and
  *                        off. kill_at counts from the moment when the file first names it
  * TRACE_FILE=file        one line for each finished call, fields separated by tabs:
@@ -115,25 +116,6 @@ static long long now(void) {
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-int clock_gettime(clockid_t clock, struct timespec *t) {
-    int result = syscall(SYS_clock_gettime, clock, t);
-    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) t->tv_sec += clock_shift_s;
-    return result;
-}
-
-int gettimeofday(struct timeval *restrict t, void *restrict zone) {
-    int result = syscall(SYS_gettimeofday, t, zone);
-    if (result == 0) t->tv_sec += clock_shift_s;
-    return result;
-}
-
-time_t time(time_t *to) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    if (to) *to = t.tv_sec;
-    return t.tv_sec;
-}
-
 enum kind { OTHER, REGULAR, SOCKET, DIRECTORY };
 
 static enum kind kind_of(int fd) {
@@ -196,10 +178,10 @@ static long from_control(const char *text, const char *name, long otherwise) {
     return at ? atol(at + strlen(name)) : otherwise;
 }
 
-struct faults { long slow_ms, fail_fsync, fail_write, kill_at; };
+struct faults { long slow_ms, fail_fsync, fail_write, kill_at, clock_shift_s; };
 
 static struct faults faults(void) {
-    struct faults f = {slow_ms, -1, fail_write_errno, kill_at};
+    struct faults f = {slow_ms, -1, fail_write_errno, kill_at, clock_shift_s};
     if (!control) return f;
     int fd = syscall(SYS_openat, AT_FDCWD, control, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0) return f;
@@ -211,7 +193,42 @@ static struct faults faults(void) {
     f.fail_fsync = from_control(text, "fail_fsync=", f.fail_fsync);
     f.fail_write = from_control(text, "fail_write=", f.fail_write);
     f.kill_at = from_control(text, "kill_at=", f.kill_at);
+    f.clock_shift_s = from_control(text, "clock_shift_s=", f.clock_shift_s);
     return f;
+}
+
+/* How far the real-time clock is off. Servers ask for the time much more often than a file can be read. */
+static long shift(void) {
+    static long long looked_at;
+    static long found;
+    if (!control) return clock_shift_s;
+    long long at = now(), last = __atomic_load_n(&looked_at, __ATOMIC_RELAXED);
+    if ((last == 0 || at - last > 5000000) &&
+        __atomic_compare_exchange_n(&looked_at, &last, at, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+        int saved = errno;
+        __atomic_store_n(&found, faults().clock_shift_s, __ATOMIC_RELAXED);
+        errno = saved;
+    }
+    return __atomic_load_n(&found, __ATOMIC_RELAXED);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *t) {
+    int result = syscall(SYS_clock_gettime, clock, t);
+    if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) t->tv_sec += shift();
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict t, void *restrict zone) {
+    int result = syscall(SYS_gettimeofday, t, zone);
+    if (result == 0) t->tv_sec += shift();
+    return result;
+}
+
+time_t time(time_t *to) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (to) *to = t.tv_sec;
+    return t.tv_sec;
 }
 
 static int matches(const char *path, const char *wanted) { return !wanted || strstr(path, wanted) != NULL; }

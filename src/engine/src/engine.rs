@@ -407,7 +407,7 @@ impl Engine {
         let seq = self.persist.seq();
         let until = match &result {
             Ok(Some(_)) => 0,
-            _ if spec.may_log() && seq > before && self.persist.holds() => seq,
+            _ if spec.may_log() && seq > before && self.persist.holds_writers() => seq,
             _ => self.needed(spec, args),
         };
         Held { until, result }
@@ -432,6 +432,13 @@ impl Engine {
     #[inline]
     pub fn holds(&self) -> bool {
         self.persist.holds()
+    }
+
+    /// Whether replies to writes are held back, for that or because too much
+    /// waits to be synced.
+    #[inline]
+    pub fn holds_writers(&self) -> bool {
+        self.persist.holds_writers()
     }
 
     /// Whether anything that was changed waits to be durable, and readers of
@@ -605,6 +612,12 @@ impl Engine {
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
         settings.set_limits(&mut self.limits);
         self.persist.apply(host, settings);
+    }
+
+    /// The host takes a snapshot of its own at its end: one of ours is wanted,
+    /// too, if there is no log.
+    pub fn ask_last_save(&mut self) {
+        self.persist.ask_last_save();
     }
 
     /// The server stops: writes and syncs the log, takes a last snapshot when

@@ -62,7 +62,8 @@ pub trait Host {
     /// # Errors
     /// Why there could be no child.
     fn fork(&mut self, work: ChildWork<'_>) -> Result<i32, String>;
-    /// Ends the child and waits for its end; no [`ChildEnd`] will be told.
+    /// Ends the child, whatever it is at, a stop included. Doesn't wait: its
+    /// [`ChildEnd`] is told like any other.
     fn kill_child(&mut self, pid: i32);
     /// What children of ours cost.
     fn child_memory(&mut self) -> ChildMemory;

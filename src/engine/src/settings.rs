@@ -175,6 +175,14 @@ pub static SETTINGS: &[Setting] = &[
         false,
         "Don't sync under everysec while a child writes; no effect under always.",
     ),
+    number(
+        "max-at-risk-ms",
+        2_000,
+        0,
+        i32::MAX as i64,
+        false,
+        "Under everysec, hold writers back while anything has waited longer to be synced; 0 is never.",
+    ),
     flag(
         "aof-timestamp-enabled",
         false,
@@ -322,6 +330,7 @@ pub struct Settings {
     pub aof_use_rdb_preamble: bool,
     pub aof_load_truncated: bool,
     pub on_corruption: OnCorruption,
+    pub max_at_risk_ms: i64,
     pub auto_aof_rewrite_percentage: i64,
     pub auto_aof_rewrite_min_size: i64,
     pub maxmemory: i64,
@@ -355,6 +364,7 @@ impl Default for Settings {
             aof_use_rdb_preamble: true,
             aof_load_truncated: true,
             on_corruption: OnCorruption::Stop,
+            max_at_risk_ms: 2_000,
             auto_aof_rewrite_percentage: 100,
             auto_aof_rewrite_min_size: 64 << 20,
             maxmemory: 0,
@@ -531,6 +541,7 @@ impl Settings {
     /// No such setting.
     pub fn set_number(&mut self, name: &str, value: i64) -> Result<(), BadSetting> {
         *match name {
+            "max-at-risk-ms" => &mut self.max_at_risk_ms,
             "auto-aof-rewrite-percentage" => &mut self.auto_aof_rewrite_percentage,
             "auto-aof-rewrite-min-size" => &mut self.auto_aof_rewrite_min_size,
             "maxmemory" => &mut self.maxmemory,
@@ -575,6 +586,7 @@ impl Settings {
             "aof-timestamp-enabled" => SettingValue::Bool(self.aof_timestamp_enabled),
             "aof-use-rdb-preamble" => SettingValue::Bool(self.aof_use_rdb_preamble),
             "aof-load-truncated" => SettingValue::Bool(self.aof_load_truncated),
+            "max-at-risk-ms" => SettingValue::Number(self.max_at_risk_ms),
             "auto-aof-rewrite-percentage" => SettingValue::Number(self.auto_aof_rewrite_percentage),
             "auto-aof-rewrite-min-size" => SettingValue::Number(self.auto_aof_rewrite_min_size),
             "maxmemory" => SettingValue::Number(self.maxmemory),

@@ -2,7 +2,11 @@
 //! clock, the disk's thread, forked children, crashes.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+mod executor;
+
+pub use executor::SharedExecutor;
 
 use crate::base::clock::{Clock, ManualClock};
 use crate::base::random::SeededRandom;
@@ -16,7 +20,6 @@ use crate::host::{ChildEnd, ChildMemory, ChildWork, Host, Level};
 use crate::io::Disk;
 use crate::io::mem::MemDisk;
 use crate::keyspace::keys::{EventClass, Garbage};
-use crate::persist::executor::{Done, Executor, InlineExecutor, Job};
 use crate::settings::{FsyncPolicy, Settings};
 
 /// Remembers what a host would be told; forks by running the child at once.
@@ -61,28 +64,9 @@ impl Host for TestHost {
         ChildMemory::default()
     }
     fn kill_child(&mut self, _: i32) {
-        self.child = None;
+        self.child = Some(ChildEnd::Killed(9));
     }
     fn latency(&mut self, _: &'static str, _: u64) {}
-}
-
-/// The I/O thread, which a test can hold up.
-#[derive(Clone, Default)]
-pub struct SharedExecutor(pub Arc<Mutex<InlineExecutor>>);
-
-impl Executor for SharedExecutor {
-    fn submit(&mut self, job: Job) {
-        self.0.lock().unwrap().submit(job);
-    }
-    fn poll(&mut self) -> Option<Done> {
-        self.0.lock().unwrap().poll()
-    }
-    fn wait(&mut self) -> Option<Done> {
-        self.0.lock().unwrap().wait()
-    }
-    fn in_flight(&self) -> usize {
-        self.0.lock().unwrap().in_flight()
-    }
 }
 
 /// An engine and its surroundings.

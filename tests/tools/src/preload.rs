@@ -112,17 +112,20 @@ pub struct Faults {
     pub fail_write: i32,
     /// The server is killed just before its so-manieth change on disk from now on; 0 for never.
     pub kill_at: u64,
+    /// The real-time clock is so many seconds ahead, or behind.
+    pub clock_shift_s: i64,
 }
 
 impl Faults {
     /// From now on these faults, and no others.
     pub fn apply(&self, control: &Path) -> Result<()> {
         let text = format!(
-            "slow_fsync_ms={}\nfail_fsync={}\nfail_write={}\nkill_at={}\n",
+            "slow_fsync_ms={}\nfail_fsync={}\nfail_write={}\nkill_at={}\nclock_shift_s={}\n",
             self.slow_fsync_ms,
             u8::from(self.fail_fsync),
             self.fail_write,
-            self.kill_at
+            self.kill_at,
+            self.clock_shift_s
         );
         // In one step, so that the server never reads half of it.
         let new = control.with_extension("new");

@@ -4,7 +4,7 @@
 //! or because the power is off. A test loops n = 1, 2, 3, ... until a run is
 //! over before its fault.
 
-use super::{Disk, File, ReadDisk, ReadFile};
+use super::{Disk, File, ReadDisk, ReadFile, pause};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -262,9 +262,12 @@ impl File for FaultyFile {
     fn sync(&self) -> io::Result<()> {
         if let Err(e) = self.faults.change(Op::Sync) {
             self.lost.store(true, Ordering::SeqCst);
+            // It takes its time to fail.
+            pause::here();
             return Err(e);
         }
         if self.lost.load(Ordering::SeqCst) {
+            pause::here();
             return Ok(());
         }
         self.inner.sync()
@@ -369,7 +372,9 @@ impl Disk for FaultyDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.faults.change(Op::SyncDir)?;
+        self.faults
+            .change(Op::SyncDir)
+            .inspect_err(|_| pause::here())?;
         self.inner.sync_dir(dir)
     }
 

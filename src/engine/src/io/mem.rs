@@ -6,11 +6,13 @@
 //! - A file's bytes and length move to the durable image by [`File::sync`].
 //! - Names move by [`Disk::sync_dir`] of their folder, whatever happened to
 //!   the bytes; a rename between two folders needs both.
+//! - Both take time. What was there at the start is durable from the end on;
+//!   [`pause::here`] is between. A crash meanwhile may find any part of it.
 //!
 //! That is less than most file systems give, on purpose: code that is right
 //! here relies on nothing but what is promised.
 
-use super::{Disk, File, ReadDisk, ReadFile};
+use super::{Disk, File, ReadDisk, ReadFile, pause};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,6 +55,8 @@ struct State {
     durable: Names,
     /// Changes of names since their folders were synced, oldest first.
     pending: Vec<Change>,
+    /// Counts changes of names, and starts of fsyncs.
+    events: u64,
     next_id: FileId,
     ops: u64,
 }
@@ -63,6 +67,20 @@ struct Content {
     durable: Vec<u8>,
     /// The lowest length since the last sync: below it, the images agree.
     common: usize,
+    /// Fsyncs under way, oldest first.
+    syncing: Vec<Syncing>,
+}
+
+/// An fsync of a file that has started.
+#[derive(Clone)]
+struct Syncing {
+    number: u64,
+    /// Up to here, the images agreed at its start.
+    common: usize,
+    /// What followed in the live one.
+    rest: Vec<u8>,
+    /// The lowest length of the live one since then.
+    lowest: usize,
 }
 
 #[derive(Clone, Default)]
@@ -76,6 +94,7 @@ struct Change {
     what: What,
     /// The folders still to be synced until it is durable.
     dirs: Vec<PathBuf>,
+    number: u64,
 }
 
 #[derive(Clone)]
@@ -175,7 +194,13 @@ impl State {
 
     fn change(&mut self, what: What, dirs: Vec<PathBuf>) {
         self.live.apply(&what);
-        self.pending.push(Change { what, dirs });
+        let number = self.event();
+        self.pending.push(Change { what, dirs, number });
+    }
+
+    fn event(&mut self) -> u64 {
+        self.events += 1;
+        self.events
     }
 
     fn create(&mut self, path: &Path) -> io::Result<FileId> {
@@ -187,10 +212,12 @@ impl State {
         Ok(id)
     }
 
-    fn sync_dir(&mut self, dir: &Path) {
-        for change in std::mem::take(&mut self.pending) {
-            let mut change = change;
-            change.dirs.retain(|d| d != dir);
+    /// The end of an fsync of a folder that started at `start`.
+    fn dir_synced(&mut self, dir: &Path, start: u64) {
+        for mut change in std::mem::take(&mut self.pending) {
+            if change.number < start {
+                change.dirs.retain(|d| d != dir);
+            }
             if change.dirs.is_empty() {
                 self.durable.apply(&change.what);
             } else {
@@ -206,19 +233,36 @@ impl Content {
             Ok(len) if len <= self.live.len() => {
                 self.live.truncate(len);
                 self.common = self.common.min(len);
+                for sync in &mut self.syncing {
+                    sync.lowest = sync.lowest.min(len);
+                }
                 Ok(())
             }
             _ => error(io::ErrorKind::InvalidInput),
         }
     }
 
-    fn sync(&mut self) {
+    fn sync_starts(&mut self, number: u64) {
         // Only what differs: an append-only file would otherwise cost its
         // whole length at every sync.
-        self.durable.truncate(self.common);
-        let new = self.live.get(self.common..).unwrap_or_default();
-        self.durable.extend_from_slice(new);
-        self.common = self.live.len();
+        self.syncing.push(Syncing {
+            number,
+            common: self.common,
+            rest: self.live.get(self.common..).unwrap_or_default().to_vec(),
+            lowest: self.live.len(),
+        });
+    }
+
+    fn sync_ends(&mut self, number: u64) {
+        // One that started later and ended sooner has done its work.
+        let Some(at) = self.syncing.iter().position(|s| s.number == number) else {
+            return;
+        };
+        if let Some(sync) = self.syncing.drain(..=at).last() {
+            self.durable.truncate(sync.common);
+            self.durable.extend_from_slice(&sync.rest);
+            self.common = sync.lowest;
+        }
     }
 
     fn after(&self, how: Crash, random: &mut Random) -> Vec<u8> {
@@ -315,6 +359,7 @@ impl MemDisk {
                 live,
                 durable,
                 common: bytes.len(),
+                syncing: Vec::new(),
             },
         );
         for dir in path.ancestors().skip(1) {
@@ -369,6 +414,7 @@ impl MemDisk {
                         live,
                         durable,
                         common,
+                        syncing: Vec::new(),
                     },
                 );
             }
@@ -389,6 +435,10 @@ impl MemDisk {
     pub fn kill(&self) -> MemDisk {
         let mut state = self.state().clone();
         state.ops = 0;
+        // Nobody is there for their ends.
+        for content in state.files.values_mut() {
+            content.syncing.clear();
+        }
         MemDisk(Arc::new(Mutex::new(state)))
     }
 }
@@ -437,7 +487,15 @@ impl File for MemFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.mutate().content_mut(self.id)?.sync();
+        let start = {
+            let mut state = self.disk.mutate();
+            let start = state.event();
+            state.content_mut(self.id)?.sync_starts(start);
+            start
+        };
+        pause::here();
+        let mut state = self.disk.state();
+        state.content_mut(self.id)?.sync_ends(start);
         Ok(())
     }
 
@@ -554,20 +612,25 @@ impl Disk for MemDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.mutate();
-        if !state.live.has_dir(dir) {
-            return error(io::ErrorKind::NotFound);
-        }
-        state.sync_dir(dir);
+        let start = {
+            let mut state = self.mutate();
+            if !state.live.has_dir(dir) {
+                return error(io::ErrorKind::NotFound);
+            }
+            state.event()
+        };
+        pause::here();
+        self.state().dir_synced(dir, start);
         Ok(())
     }
 
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
         let mut state = self.mutate();
-        let id = state.id(path)?;
+        let (id, number) = (state.id(path)?, state.event());
         let content = state.content_mut(id)?;
         content.truncate(len)?;
-        content.sync();
+        content.sync_starts(number);
+        content.sync_ends(number);
         Ok(())
     }
 }

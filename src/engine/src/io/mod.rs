@@ -4,6 +4,7 @@
 //! - [`os`]: the operating system's files.
 //! - [`mem`]: in memory, with what a crash would leave.
 //! - [`faulty`]: wraps a disk and fails the n-th operation.
+//! - [`pause`]: what goes on while a simulated fsync is under way.
 //! - [`replace`]: the one way to replace a file durably.
 //!
 //! The traits return plain [`std::io::Error`]s. Before an error leaves for
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub mod faulty;
 pub mod mem;
 pub mod os;
+pub mod pause;
 pub mod replace;
 
 /// A file open for reading.

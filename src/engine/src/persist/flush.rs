@@ -30,6 +30,8 @@ pub struct Timings {
     pub syncing_since_us: Option<u64>,
     /// Since when written or waiting bytes aren't durable.
     pub at_risk_since_us: Option<u64>,
+    /// Whether the window of `everysec` has grown past its bound.
+    pub behind: bool,
     /// Whether the operator was told that fsync is slow.
     pub told_slow: bool,
 }
@@ -95,6 +97,7 @@ impl Persist {
         }
         if !log.has_waiting() && !log.has_unsynced() {
             self.timings.at_risk_since_us = None;
+            self.timings.behind = false;
             return;
         }
         if self.timings.at_risk_since_us.is_none() {
@@ -111,6 +114,7 @@ impl Persist {
                 self.try_heal(host);
             }
             FsyncPolicy::Everysec => {
+                self.timings.behind = self.is_past_bound();
                 self.write_out(host);
                 self.sync_if_due();
             }
@@ -213,6 +217,27 @@ impl Persist {
         self.synced(host, mark, took, result.map(|()| None));
     }
 
+    /// Whether anything has waited for an fsync longer than `max-at-risk-ms`.
+    fn is_past_bound(&self) -> bool {
+        let bound = self.settings.max_at_risk_ms.unsigned_abs() * 1_000;
+        let since = self.timings.at_risk_since_us;
+        bound > 0 && since.is_some_and(|since| self.clock.monotonic_us() - since > bound)
+    }
+
+    /// Whether replies to writes are held back: until they are durable under
+    /// `always`, or under `everysec` until what isn't durable is younger than
+    /// `max-at-risk-ms`.
+    #[inline]
+    pub fn holds_writers(&self) -> bool {
+        self.holds() || self.is_behind()
+    }
+
+    fn is_behind(&self) -> bool {
+        self.timings.behind
+            && self.settings.appendfsync == FsyncPolicy::Everysec
+            && self.log_is_in_force()
+    }
+
     /// Whether the latest fsyncs took no longer than waking a thread and being
     /// woken by it does: then the event loop had better sync itself.
     fn is_disk_fast(&self) -> bool {
@@ -228,7 +253,8 @@ impl Persist {
         if !self.may_touch_log() || self.exec.in_flight() > 0 {
             return;
         }
-        let asked = self.settings.appendfsync == FsyncPolicy::Always || self.sync_is_asked();
+        let always = self.settings.appendfsync == FsyncPolicy::Always;
+        let asked = always || self.timings.behind || self.sync_is_asked();
         if self.settings.no_appendfsync_on_rewrite && self.child_is_alive() && !asked {
             return;
         }

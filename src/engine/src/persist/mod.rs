@@ -44,6 +44,7 @@ pub mod turn;
 pub mod verify;
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
@@ -126,6 +127,10 @@ pub struct Persist {
     owed_seq: u64,
     save: Save,
     rewrite: Rewrite,
+    /// What a child that was killed leaves, until its end is told.
+    doomed: Option<PathBuf>,
+    /// Whether whoever ends the server wants a snapshot.
+    last_save_asked: bool,
     timings: Timings,
     counters: Counters,
     verifications: online::Verifications,
@@ -146,14 +151,17 @@ pub struct Persist {
 pub struct Counters {
     /// Changes since the last save.
     pub dirty: u64,
-    /// When the last successful save began, unix seconds.
+    /// When the last successful save ended, unix seconds.
     pub last_save: u64,
+    /// The same by the stopwatch, in s: save points hold whatever the wall
+    /// clock does. Before 0 if that was before the start.
+    pub saved_secs: i64,
     /// Whether the last BGSAVE worked.
     pub last_bgsave_ok: bool,
     /// How long the last BGSAVE took, in s.
     pub last_bgsave_secs: Option<u64>,
-    /// When one was last tried, unix seconds.
-    pub last_bgsave_try: u64,
+    /// When one was last tried, in s by the stopwatch.
+    pub last_bgsave_try: i64,
     /// Memory that the last child of a BGSAVE cost, in bytes.
     pub save_cow_bytes: u64,
     /// Memory that the last child of a rewrite cost, in bytes.
@@ -168,8 +176,8 @@ pub struct Counters {
     pub rewrites: u64,
     /// Failed rewrites in a row.
     pub rewrite_failures: u32,
-    /// When the last one failed, unix ms.
-    pub rewrite_failed_at: u64,
+    /// When the last one failed, monotonic us.
+    pub rewrite_failed_at_us: u64,
     /// Length of the base in bytes.
     pub base_len: u64,
     /// Length of everything at the last rewrite or at start, in bytes.
@@ -195,6 +203,11 @@ impl Persist {
 
     fn now_secs(&self) -> u64 {
         self.now_ms() / 1000
+    }
+
+    /// Seconds by the stopwatch, which no setting of the clock moves.
+    fn stopwatch_secs(&self) -> i64 {
+        (self.clock.monotonic_us() / 1_000_000).cast_signed()
     }
 
     fn next_temp(&mut self) -> u64 {
@@ -285,7 +298,9 @@ impl Persist {
 
     /// The child has ended.
     pub fn child_done(&mut self, host: &mut dyn Host, end: ChildEnd) {
-        if self.save.pid().is_some() {
+        if let Some(temp) = self.doomed.take() {
+            self.remove_later(temp);
+        } else if self.save.pid().is_some() {
             self.save_child_done(host, end);
         } else {
             self.rewrite_child_done(host, end);

@@ -381,14 +381,15 @@ impl Persist {
             return;
         };
         let (since_ms, temp, plan) = (*since_ms, temp.clone(), plan.clone());
+        // There is nobody to kill any more.
+        self.rewrite.stage = Stage::Idle;
         if end != ChildEnd::Exited(0) {
-            // There is nobody to kill any more.
-            self.rewrite.stage = Stage::Idle;
             self.remove_later(temp);
             self.fail_rewrite(host, &describe(end));
             return;
         }
         let Some(manifest) = self.based_on(&plan) else {
+            self.remove_later(temp);
             self.fail_rewrite(host, "the log it was for is gone");
             return;
         };
@@ -482,10 +483,10 @@ impl Persist {
         );
         self.counters.last_rewrite_ok = false;
         self.counters.rewrite_failures += 1;
-        self.counters.rewrite_failed_at = self.now_ms();
+        self.counters.rewrite_failed_at_us = self.clock.monotonic_us();
         if let Stage::Child { temp, pid, .. } = std::mem::take(&mut self.rewrite.stage) {
+            self.doomed = Some(temp);
             host.kill_child(pid);
-            self.remove_later(temp);
         }
         // Without a base it was never a log; the next attempt starts another.
         if !self.log_is_in_force() {
@@ -526,7 +527,8 @@ impl Persist {
         if c.rewrite_failures >= FREE_FAILURES {
             let minutes =
                 (1u64 << (c.rewrite_failures - FREE_FAILURES).min(6)).min(MAX_WAIT_MINUTES);
-            if self.now_ms().saturating_sub(c.rewrite_failed_at) < minutes * 60_000 {
+            // By the stopwatch: a clock that is set back must not hold it up.
+            if self.clock.monotonic_us() - c.rewrite_failed_at_us < minutes * 60_000_000 {
                 return false;
             }
         }

@@ -17,7 +17,7 @@ use crate::io::{Disk, DiskError, File, OnPath};
 use crate::keyspace::Keyspace;
 
 /// Between two automatic attempts after a failure, in s (as in Redis).
-const RETRY_SECS: u64 = 5;
+const RETRY_SECS: i64 = 5;
 /// What a child's exit code is when its error has no number.
 const UNKNOWN_ERROR: i32 = 100;
 
@@ -169,12 +169,11 @@ impl Persist {
     /// # Errors
     /// Nothing to cancel.
     pub fn cancel_bgsave(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
-        if let Some(pid) = self.save.pid() {
-            host.kill_child(pid);
+        if self.save.pid().is_some() {
             // Nobody needs to worry about what they asked for, only about
             // what failed before.
             let before = self.counters.last_bgsave_ok;
-            self.save_failed(host, "cancelled by BGSAVE CANCEL");
+            self.kill_child(host, "cancelled by BGSAVE CANCEL");
             self.counters.last_bgsave_ok = before;
             return Ok("Background saving cancelled");
         }
@@ -188,7 +187,7 @@ impl Persist {
     }
 
     fn begin_save(&mut self, host: &mut dyn Host, space: &Keyspace) -> Result<(), String> {
-        self.counters.last_bgsave_try = self.now_secs();
+        self.counters.last_bgsave_try = self.stopwatch_secs();
         if let Err(e) = self.has_room(&self.files.dir, true) {
             self.counters.last_bgsave_ok = false;
             let why = format!("Can't save in background: {e}");
@@ -262,13 +261,20 @@ impl Persist {
         }
     }
 
+    /// Ends the child of a snapshot. What it wrote goes once it is gone: until
+    /// then it could write it anew.
+    fn kill_child(&mut self, host: &mut dyn Host, why: &str) {
+        if let Stage::Child { pid, temp, .. } = std::mem::take(&mut self.save.stage) {
+            self.doomed = Some(temp);
+            host.kill_child(pid);
+            self.save_failed(host, why);
+        }
+    }
+
     /// Ends a background save that is under way, but for its commit.
     pub(super) fn stop_save(&mut self, host: &mut dyn Host) {
         self.save.scheduled = false;
-        if let Some(pid) = self.save.pid() {
-            host.kill_child(pid);
-            self.save_failed(host, "the server stops");
-        }
+        self.kill_child(host, "the server stops");
     }
 
     pub(super) fn remove_later(&mut self, path: PathBuf) {
@@ -310,6 +316,7 @@ impl Persist {
     fn saved(&mut self, began: Began) {
         self.counters.dirty = self.counters.dirty.saturating_sub(began.dirty);
         self.counters.last_save = self.now_secs();
+        self.counters.saved_secs = self.stopwatch_secs();
         self.counters.last_bgsave_ok = true;
         self.counters.saves += 1;
     }
@@ -398,12 +405,12 @@ impl Persist {
             let _ = self.begin_save(host, space);
             return;
         }
-        let now = self.now_secs();
+        let now = self.stopwatch_secs();
         let c = &self.counters;
-        if !c.last_bgsave_ok && now.saturating_sub(c.last_bgsave_try) <= RETRY_SECS {
+        if !c.last_bgsave_ok && now - c.last_bgsave_try <= RETRY_SECS {
             return;
         }
-        let since = now.saturating_sub(c.last_save);
+        let since = (now - c.saved_secs).unsigned_abs();
         let due = self
             .settings
             .save_points()

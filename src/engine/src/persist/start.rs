@@ -251,6 +251,7 @@ impl Persist {
             keep_manifest(&*disk, &files, now)?;
         }
         tell(host, &files, &found, load_ms);
+        let saved_at = found.snapshot_time_ms.unwrap_or(now);
         let counters = Counters {
             // What isn't in a snapshot counts as changed since the last one.
             dirty: if settings.appendonly {
@@ -258,7 +259,9 @@ impl Persist {
             } else {
                 found.seq - found.snapshot_seq.unwrap_or(0).min(found.seq)
             },
-            last_save: found.snapshot_time_ms.unwrap_or(now) / 1000,
+            last_save: saved_at / 1000,
+            saved_secs: (clock.monotonic_us() / 1_000_000).cast_signed()
+                - (now.saturating_sub(saved_at) / 1000).cast_signed(),
             last_bgsave_ok: true,
             last_rewrite_ok: true,
             load_ms,
@@ -283,6 +286,8 @@ impl Persist {
             owed_seq: 0,
             save: Default::default(),
             rewrite: Default::default(),
+            doomed: None,
+            last_save_asked: false,
             timings: Timings::default(),
             counters,
             verifications: Default::default(),
@@ -520,8 +525,9 @@ impl Persist {
         Ok(())
     }
 
-    /// The server stops: everything logged becomes durable; with save points,
-    /// or while no log is in force that should be, there is a last snapshot.
+    /// The server stops: everything logged becomes durable. There is a last
+    /// snapshot with save points, while no log is in force that should be or
+    /// whoever ends the server wants one, and of what the log couldn't take.
     pub fn shutdown(&mut self, host: &mut dyn Host, space: &Keyspace) {
         let promised_log = self.is_turning_on();
         self.cancel_rewrite(host, "the server stops");
@@ -537,12 +543,27 @@ impl Persist {
             self.drain(host);
             self.mark_clean_end(host);
         }
-        let wanted = promised_log || !self.settings.save_points().is_empty();
-        if wanted && !self.poisoned {
+        let wanted = if self.log_is_in_force() {
+            // Another folder may be well, and a snapshot newer than the log
+            // wins at the next start.
+            matches!(self.health, Health::Broken { .. })
+        } else {
+            promised_log || self.last_save_asked
+        };
+        if (wanted || !self.settings.save_points().is_empty()) && !self.poisoned {
             // A failure is logged; the host's shutdown can't be held up.
             let _ = self.save_anyway(host, space);
         }
+        // Nobody will tell its end any more.
+        if let Some(temp) = self.doomed.take() {
+            self.remove_later(temp);
+        }
         self.drain(host);
+    }
+
+    /// The host takes a snapshot at its end: so do we, if there is no log.
+    pub fn ask_last_save(&mut self) {
+        self.last_save_asked = true;
     }
 
     /// Ends the last file in the manifest, so that the next start takes

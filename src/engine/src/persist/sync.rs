@@ -49,10 +49,11 @@ impl Persist {
             Fate::Kept
         } else if self.has_failed() {
             Fate::Failed
-        } else if self.log_is_in_force() {
+        } else if self.holds_writers() || self.is_asked_for(seq) {
             Fate::Open
         } else {
-            // The log was turned off meanwhile, and closed.
+            // The log was turned off meanwhile, and closed; or the window of
+            // `everysec` is small enough again.
             Fate::Kept
         }
     }
@@ -67,6 +68,11 @@ impl Persist {
             Health::Ended => false,
             Health::Ok => self.poisoned || self.closing.is_some(),
         }
+    }
+
+    /// Whether an fsync of it was asked for and is still to come.
+    fn is_asked_for(&self, seq: u64) -> bool {
+        seq <= self.sync_asked && self.log_is_in_force()
     }
 
     /// Whether somebody waits for what isn't durable yet.

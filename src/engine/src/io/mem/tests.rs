@@ -193,3 +193,106 @@ fn seeds_reach_every_outcome() {
     assert!(seen.contains(&(b"old".to_vec(), false)) && seen.contains(&(b"old".to_vec(), true)));
     assert!(seen.contains(&(b"new".to_vec(), false)) && seen.contains(&(b"".to_vec(), false)));
 }
+
+/// Runs `meanwhile` in the middle of `sync`.
+fn in_the_middle_of(sync: impl FnOnce() + Send, meanwhile: impl FnMut() + Send + 'static) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            pause::on_this_thread(meanwhile);
+            sync();
+        });
+    });
+}
+
+#[test]
+fn an_fsync_makes_durable_what_was_there_at_its_start() {
+    let disk = disk();
+    let file = disk.create_new(&p("a")).unwrap();
+    disk.sync_dir(dir()).unwrap();
+    append_all(&*file, b"before").unwrap();
+    let (twin, later) = (file.clone(), disk.clone());
+    in_the_middle_of(
+        || file.sync().unwrap(),
+        move || {
+            append_all(&*twin, b"between").unwrap();
+            // Not done yet: any part of it may be there.
+            let left = later.crash(Crash::DropUnsynced);
+            assert_eq!(read(&left, "a").unwrap(), b"");
+            let mut found: Vec<_> = (0..200)
+                .map(|seed| {
+                    let torn = Crash::Torn {
+                        seed,
+                        granularity: 1,
+                    };
+                    read(&later.crash(torn), "a").unwrap()
+                })
+                .collect();
+            found.sort();
+            found.dedup();
+            assert_eq!(found.len(), b"beforebetween".len() + 1);
+        },
+    );
+    let after = disk.crash(Crash::DropUnsynced);
+    assert_eq!(read(&after, "a").unwrap(), b"before");
+    file.sync().unwrap();
+    let after = disk.crash(Crash::DropUnsynced);
+    assert_eq!(read(&after, "a").unwrap(), b"beforebetween");
+}
+
+#[test]
+fn a_cut_during_an_fsync_is_not_synced_by_it() {
+    let disk = disk();
+    let file = disk.create_new(&p("a")).unwrap();
+    disk.sync_dir(dir()).unwrap();
+    append_all(&*file, b"before").unwrap();
+    let twin = file.clone();
+    in_the_middle_of(
+        || file.sync().unwrap(),
+        move || {
+            twin.truncate(2).unwrap();
+            append_all(&*twin, b"x").unwrap();
+        },
+    );
+    let after = disk.crash(Crash::DropUnsynced);
+    assert_eq!(read(&after, "a").unwrap(), b"before");
+    file.sync().unwrap();
+    let after = disk.crash(Crash::DropUnsynced);
+    assert_eq!(read(&after, "a").unwrap(), b"bex");
+}
+
+#[test]
+fn of_two_fsyncs_the_later_start_counts() {
+    let disk = disk();
+    let file = disk.create_new(&p("a")).unwrap();
+    disk.sync_dir(dir()).unwrap();
+    append_all(&*file, b"one").unwrap();
+    let twin = file.clone();
+    in_the_middle_of(
+        || file.sync().unwrap(),
+        move || {
+            append_all(&*twin, b"two").unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| twin.sync().unwrap());
+            });
+        },
+    );
+    let after = disk.crash(Crash::DropUnsynced);
+    assert_eq!(read(&after, "a").unwrap(), b"onetwo");
+}
+
+#[test]
+fn an_fsync_of_a_folder_makes_durable_the_names_at_its_start() {
+    let disk = disk();
+    disk.create_new(&p("before")).unwrap();
+    let later = disk.clone();
+    in_the_middle_of(
+        || disk.sync_dir(dir()).unwrap(),
+        move || {
+            later.create_new(&p("between")).unwrap();
+            let left = later.crash(Crash::DropUnsynced);
+            assert!(left.list(dir()).unwrap().is_empty());
+        },
+    );
+    let after = disk.crash(Crash::DropUnsynced);
+    assert_eq!(after.list(dir()).unwrap(), ["before"]);
+}

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::{Content, content, rounds};
+use super::content::{Content, content};
+use super::driver::rounds;
 use crate::base::hash::Seed;
 use crate::data::value::Limits;
 use crate::format::HistoryId;

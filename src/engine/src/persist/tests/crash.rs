@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::driver::{
-    End, Life, Moment, State, Told, Watched, any_settings, check_folder, first_seed, judge, rounds,
-};
+use super::driver::{Life, Moment, State, Told, any_settings, first_seed, rounds};
+use super::judge::{End, check_folder, judge};
+use super::watched::Watched;
 use crate::base::random::{Random, SeededRandom};
 use crate::io::faulty::{Fault, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
@@ -16,6 +16,9 @@ use crate::testing::{Rig, disk, settings};
 fn live_and_die(seed: u64, steps: u64, fault: bool) {
     let mut rng = SeededRandom::new(seed ^ 0x5eed);
     let mut life = Life::begin(seed, any_settings(&mut rng));
+    if rng.below(4) > 0 {
+        life.pace();
+    }
     if fault {
         // One that heals meanwhile.
         let op = [Op::Append, Op::Sync, Op::SyncDir, Op::Rename][rng.below(4) as usize];

@@ -1,20 +1,17 @@
 //! A random life of an engine, which remembers every state it went through
-//! and what it was promised, and the judge of what is found after its end.
+//! and what it was promised.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use super::content::{Content, content};
+use super::judge::End;
 use super::traffic::Commands;
+use super::watched::Watched;
 use crate::base::random::{Random, SeededRandom};
-use crate::data::text::describe;
 use crate::engine::{Call, OpenError};
-use crate::format::manifest::Manifest;
 use crate::host::ChildEnd;
 use crate::io::faulty::{Faults, FaultyDisk};
-use crate::io::mem::{Crash, MemDisk};
-use crate::io::{Disk, File, ReadDisk, ReadFile, read_file};
+use crate::io::mem::MemDisk;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 
@@ -30,158 +27,6 @@ pub fn first_seed() -> u64 {
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
-}
-
-/// Every key with its expiry and its value, by database and key.
-pub type Content = BTreeMap<(u32, Vec<u8>), (Option<u64>, String)>;
-
-/// What an engine holds.
-pub fn content(rig: &Rig) -> Content {
-    let dbs = rig.engine.space().databases();
-    dbs.flat_map(|(db, table)| {
-        table.iter().map(move |e| {
-            let value = describe(e.payload(), e.kind());
-            ((db, e.key().to_vec()), (e.expiry(), value))
-        })
-    })
-    .collect()
-}
-
-/// Whether `found` is what is left of `state` without what is due: a start
-/// reaps that.
-fn is_alive_part(found: &Content, state: &Content, now: u64) -> bool {
-    found == &alive(state, now)
-}
-
-/// What of `content` hasn't ended: keys, and fields of hashes.
-pub fn alive(content: &Content, now: u64) -> Content {
-    let keys = content
-        .iter()
-        .filter(|(_, (at, _))| at.is_none_or(|at| at > now));
-    let left =
-        keys.filter_map(|(key, (at, value))| Some((key.clone(), (*at, alive_fields(value, now)?))));
-    left.collect()
-}
-
-/// A described value without fields that have ended; `None` if none is left.
-fn alive_fields(value: &str, now: u64) -> Option<String> {
-    let fields = value
-        .strip_prefix("hash [")
-        .and_then(|rest| rest.strip_suffix(']'));
-    let Some(fields) = fields.filter(|fields| fields.contains('@')) else {
-        return Some(value.to_string());
-    };
-    let ends = |field: &str| field.rsplit_once('@').and_then(|(_, at)| at.parse().ok());
-    let left: Vec<&str> = fields
-        .split(' ')
-        .filter(|field| ends(field).is_none_or(|at: u64| at > now))
-        .collect();
-    (!left.is_empty()).then(|| format!("hash [{}]", left.join(" ")))
-}
-
-/// Lists what would be left if the power failed just before each operation.
-#[derive(Clone)]
-pub struct Watched {
-    inner: MemDisk,
-    images: Arc<Mutex<Vec<MemDisk>>>,
-}
-
-impl Watched {
-    /// Around `inner`.
-    pub fn new(inner: MemDisk) -> Self {
-        Watched {
-            inner,
-            images: Arc::default(),
-        }
-    }
-
-    fn note(&self) {
-        self.images.lock().unwrap().push(self.inner.kill());
-    }
-
-    /// The images since the last call.
-    pub fn take(&self) -> Vec<MemDisk> {
-        std::mem::take(&mut self.images.lock().unwrap())
-    }
-
-    fn wrap(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(WatchedFile {
-            inner,
-            disk: self.clone(),
-        })
-    }
-}
-
-struct WatchedFile {
-    inner: Arc<dyn File>,
-    disk: Watched,
-}
-
-impl File for WatchedFile {
-    fn append(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.note();
-        self.inner.append(bytes)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.disk.note();
-        self.inner.sync()
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.disk.note();
-        self.inner.truncate(len)
-    }
-}
-
-impl ReadDisk for Watched {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        self.inner.open(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        self.inner.list(dir)
-    }
-    fn len(&self, path: &Path) -> io::Result<u64> {
-        ReadDisk::len(&self.inner, path)
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.inner.exists(path)
-    }
-}
-
-impl Disk for Watched {
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        self.note();
-        Ok(self.wrap(self.inner.create_new(path)?))
-    }
-    fn open_append(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        Ok(self.wrap(self.inner.open_append(path)?))
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.note();
-        self.inner.rename(from, to)
-    }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.note();
-        self.inner.remove(path)
-    }
-    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.note();
-        self.inner.hard_link(from, to)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.note();
-        self.inner.create_dir(path)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.note();
-        self.inner.sync_dir(dir)
-    }
-    fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
-        self.note();
-        Disk::truncate(&self.inner, path, len)
-    }
 }
 
 /// A state the data went through.
@@ -251,9 +96,10 @@ pub struct Life {
     settings: Settings,
     /// A BGSAVE under way: how many saves there were and the state it covers.
     saving: Option<(String, usize)>,
-    /// Whether a command changed something since the last pass: what was
-    /// acknowledged before under another policy was promised less.
-    accepted: bool,
+    /// The state after the last command of this pass that changed something
+    /// and whose reply leaves at the pass's end: what was acknowledged before
+    /// under another policy was promised less.
+    accepted: Option<usize>,
 }
 
 const POLICIES: [FsyncPolicy; 3] = [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
@@ -305,7 +151,7 @@ impl Life {
             commands: Commands::default(),
             settings,
             saving: None,
-            accepted: false,
+            accepted: None,
         };
         life.remember();
         // Before the first command there is nothing to lose.
@@ -366,9 +212,32 @@ impl Life {
         }
     }
 
+    /// From now on, background jobs stop in the middle of each fsync, while
+    /// the event loop goes on.
+    pub fn pace(&mut self) {
+        self.rig.exec.0.lock().unwrap().paced = true;
+    }
+
+    /// Background jobs go on for a while, maybe.
+    fn jobs_go_on(&mut self) -> &'static str {
+        let fsyncs = self.rng.below(4);
+        let mut exec = self.rig.exec.0.lock().unwrap();
+        if exec.paced && !exec.stalled {
+            for _ in 0..fsyncs {
+                exec.advance();
+            }
+        }
+        if exec.is_in_fsync() {
+            ", in an fsync"
+        } else {
+            ""
+        }
+    }
+
     /// One random step.
     pub fn step(&mut self) {
         let before = self.promise;
+        let state = self.jobs_go_on();
         let what = self.rng.below(100);
         let name = match what {
             0..50 => self.some_units(),
@@ -398,7 +267,7 @@ impl Life {
                 format!("stalled {}", exec.stalled)
             }
         };
-        self.steps.push(name);
+        self.steps.push(name + state);
         self.remember();
         self.gather(before);
         self.hear_promises();
@@ -417,6 +286,7 @@ impl Life {
             let n = if atomic { 1 + self.rng.below(3) } else { 1 };
             // Who is held is promised nothing by the end of the pass.
             let held = !atomic && self.rng.below(2) == 0 && self.rig.engine.holds();
+            let mut accepted = false;
             for _ in 0..n {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
@@ -428,7 +298,7 @@ impl Life {
                     ..Call::default()
                 };
                 self.rig.call(call, &args);
-                self.accepted |= !held && self.rig.info("seq") != before;
+                accepted |= !held && self.rig.info("seq") != before;
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
                 let mark = match (atomic, held) {
@@ -439,6 +309,9 @@ impl Life {
                 told += &format!("{mark}{db}:{line}; ");
             }
             self.remember();
+            if accepted {
+                self.accepted = Some(self.newest());
+            }
         }
         told
     }
@@ -448,16 +321,17 @@ impl Life {
         let newest = self.newest();
         let good = self.rig.pass();
         self.remember();
-        let accepted = std::mem::take(&mut self.accepted);
+        let accepted = self.accepted.take();
         if good && self.log_promises() {
             let busy = self.rig.exec.in_flight_now() > 0;
             let healthy = self.rig.info("aof_last_write_status") == "ok";
             // Even while the log is broken: whatever was accepted was.
             let always = self.rig.engine.settings().appendfsync == FsyncPolicy::Always;
-            if always && accepted {
-                self.promise.power = self.promise.power.max(newest);
+            if let Some(accepted) = accepted.filter(|_| always) {
+                self.promise.power = self.promise.power.max(accepted);
+                self.promise.kill = self.promise.kill.max(accepted);
             }
-            if always && accepted || healthy && !busy {
+            if healthy && !busy {
                 self.promise.kill = self.promise.kill.max(newest);
             }
         }
@@ -562,7 +436,10 @@ impl Life {
     /// possible, and time goes by.
     pub fn calm_down(&mut self) {
         self.faults.clear();
-        self.rig.exec.0.lock().unwrap().stalled = false;
+        {
+            let mut exec = self.rig.exec.0.lock().unwrap();
+            (exec.stalled, exec.paced) = (false, false);
+        }
         self.rig.host.slot_taken = false;
         self.rig.host.next_child = None;
         for _ in 0..40 {
@@ -610,135 +487,4 @@ impl Drop for Told<'_> {
             eprintln!("repeat with {}", self.0);
         }
     }
-}
-
-/// Ways a life can end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The process is killed.
-    Kill,
-    /// The power fails.
-    Power(Crash),
-}
-
-impl End {
-    /// A random one.
-    pub fn draw(rng: &mut SeededRandom) -> End {
-        let seed = rng.next_u64();
-        let granularity = [1, 64, 512, 4096][rng.below(4) as usize];
-        match rng.below(5) {
-            0 => End::Kill,
-            1 => End::Power(Crash::DropUnsynced),
-            2 => End::Power(Crash::Scrambled { seed, granularity }),
-            _ => End::Power(Crash::Torn { seed, granularity }),
-        }
-    }
-
-    /// What it leaves.
-    pub fn apply(self, disk: &MemDisk) -> MemDisk {
-        match self {
-            End::Kill => disk.kill(),
-            End::Power(how) => disk.crash(how),
-        }
-    }
-}
-
-/// The files and their lengths, and the manifest, for messages.
-fn describe_disk(disk: &MemDisk) -> String {
-    let mut text = String::new();
-    for dir in ["/data", "/data/persist-aof", "/data/quarantine"] {
-        for name in disk.list(Path::new(dir)).unwrap_or_default() {
-            let path = Path::new(dir).join(name);
-            let len = ReadDisk::len(disk, &path).unwrap_or(0);
-            text += &format!("\n  {} {len}", path.display());
-            if path.extension().is_some_and(|e| e == "manifest") {
-                let bytes = read_file(disk, &path).unwrap_or_default();
-                text += &format!("\n{}", String::from_utf8_lossy(&bytes));
-            }
-        }
-    }
-    text
-}
-
-/// Opens what is left of a life, and says which of its states it is.
-pub fn judge(
-    states: &[State],
-    moment: &Moment,
-    end: End,
-    left: &MemDisk,
-    owed: usize,
-) -> (Rig, usize) {
-    let before = describe_disk(left);
-    let said = || {
-        format!(
-            "{end:?} in step {}, {:?}: {before}\n",
-            moment.step, moment.settings.appendfsync
-        )
-    };
-    let rig = Rig::open_at(
-        Arc::new(left.clone()),
-        moment.settings.clone(),
-        moment.now,
-        99,
-    )
-    .unwrap_or_else(|e| panic!("{}: {e}", said()));
-    check_folder(left);
-    let found = content(&rig);
-    let known = &states[..moment.states];
-    let index = known
-        .iter()
-        .rposition(|s| is_alive_part(&found, &s.content, moment.now))
-        .unwrap_or_else(|| {
-            // What sets it apart from the state that comes nearest.
-            let unlike = |state: &Content| {
-                let state = alive(state, moment.now);
-                let extra = found.iter().filter(|(k, v)| state.get(*k) != Some(*v));
-                let lost = state.iter().filter(|(k, _)| !found.contains_key(*k));
-                extra
-                    .map(|(k, v)| format!("found {k:?} {v:?}, was {:?}", state.get(k)))
-                    .chain(lost.map(|(k, v)| format!("lost {k:?} {v:?}")))
-                    .collect::<Vec<_>>()
-            };
-            let nearest = known
-                .iter()
-                .map(|s| unlike(&s.content))
-                .min_by_key(Vec::len);
-            let lines = &rig.host.lines;
-            panic!(
-                "{}: a state that never was: {nearest:#?} {lines:#?}",
-                said()
-            )
-        });
-    assert!(
-        index >= owed,
-        "{}: state {index} (seq {}) where {owed} (seq {}) of {} was promised: {:#?}",
-        said(),
-        known[index].seq,
-        known[owed].seq,
-        known.len() - 1,
-        rig.host.lines
-    );
-    (rig, index)
-}
-
-/// After a start: no temporary file, and nothing in the log's folder but
-/// what the manifest names.
-pub fn check_folder(disk: &MemDisk) {
-    let (dir, log) = (Path::new("/data"), Path::new("/data/persist-aof"));
-    let mut names = disk.list(dir).unwrap();
-    let in_log = disk.list(log).unwrap_or_default();
-    names.extend(in_log.iter().cloned());
-    assert!(!names.iter().any(|n| n.contains("temp-")), "{names:?}");
-    if in_log.is_empty() {
-        return;
-    }
-    let bytes = read_file(disk, &log.join("persist.aof.manifest")).unwrap();
-    let manifest = Manifest::parse(&bytes).unwrap();
-    let mut listed: Vec<&str> = manifest.needed().collect();
-    listed.push("persist.aof.manifest");
-    let extra: Vec<_> = in_log
-        .iter()
-        .filter(|n| !listed.contains(&n.as_str()))
-        .collect();
-    assert!(extra.is_empty(), "{extra:?} beside {listed:?}");
 }

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::{any_settings, content, first_seed, rounds};
+use super::content::content;
+use super::driver::{any_settings, first_seed, rounds};
 use super::traffic::Commands;
 use crate::base::checksum::crc64;
 use crate::base::random::{Random, SeededRandom};

@@ -3,11 +3,13 @@
 //! `ROUNDS=n` makes the random ones n times as long, `SEED=n` begins with
 //! another seed; a failure prints the seed that repeats it.
 
+mod content;
 mod corrupt;
 mod crash;
 mod driver;
 mod faults;
 mod forged;
+mod judge;
 mod model;
 mod online;
 mod recovery;
@@ -15,3 +17,4 @@ mod room;
 mod salvage;
 mod stages;
 mod traffic;
+mod watched;

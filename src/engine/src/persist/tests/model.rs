@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::driver::{alive, any_settings, check_folder, content, first_seed, rounds};
+use super::content::{alive, content};
+use super::driver::{any_settings, first_seed, rounds};
+use super::judge::check_folder;
 use super::traffic::Commands;
 use crate::base::clock::Clock;
 use crate::base::random::{Random, SeededRandom};

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::{Content, Watched, content, first_seed, rounds};
+use super::content::{Content, content};
+use super::driver::{first_seed, rounds};
+use super::watched::Watched;
 use crate::base::random::{Random, SeededRandom};
 use crate::format::group::sound_groups;
 use crate::io::mem::{Crash, MemDisk};

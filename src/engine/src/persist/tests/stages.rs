@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::driver::check_folder;
+use super::content::content;
+use super::judge::check_folder;
 use crate::base::hash::Seed;
 use crate::data::entry::SmallEntry;
 use crate::data::value::Kind;
@@ -346,7 +347,7 @@ fn a_base_of_commands_holds_values_of_every_length() {
     assert_eq!(rig.info("aof_last_bgrewrite_status"), "ok");
     assert!(manifest(&d).base.unwrap().name.ends_with(".aof"));
     let back = open(&d.crash(Crash::DropUnsynced), with());
-    assert_eq!(super::driver::content(&back), super::driver::content(&rig));
+    assert_eq!(content(&back), content(&rig));
 }
 
 #[test]

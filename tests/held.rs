@@ -1,0 +1,418 @@
+//! Under `appendfsync always` the event loop doesn't wait for the disk: replies are held back instead, those of writers and
+//! of readers of what isn't durable yet; and where they can't be, an fsync comes first. Under `everysec` writers are held
+//! back when the disk is too far behind.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use persist_tools::order::replies;
+use persist_tools::preload::{Call, Faults, Preload, read_trace};
+use persist_tools::raw::{RawClient, Resp, encode_command};
+use persist_tools::server::{Builder, Server, wait_until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+/// Long enough for a client to get in between on a loaded machine.
+const SLOW_MS: u64 = 700;
+
+/// A server whose disk can be made slow or bad, with a trace.
+struct Stage {
+    server: Server,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new(policy: &str, more: impl FnOnce(Builder) -> Builder) -> Stage {
+        let dir = tempfile::tempdir().unwrap();
+        let preload = Preload::new()
+            .control(&dir.path().join("control"))
+            .trace(&dir.path().join("trace"))
+            .trace_data(16384)
+            .fail_path("persist-aof")
+            .slow_path("persist-aof");
+        let builder = Server::builder()
+            .with_module()
+            .config("persist.appendfsync", policy)
+            .config("enable-debug-command", "yes")
+            .preload(preload);
+        let server = more(builder).start().unwrap();
+        Stage { server, dir }
+    }
+
+    fn control(&self) -> PathBuf {
+        self.dir.path().join("control")
+    }
+
+    fn slow(&self, ms: u64) {
+        let faults = Faults {
+            slow_fsync_ms: ms,
+            ..Faults::default()
+        };
+        faults.apply(&self.control()).unwrap();
+    }
+
+    fn client(&self) -> RawClient {
+        self.server.raw().unwrap()
+    }
+
+    fn trace(&self) -> Vec<Call> {
+        read_trace(&self.dir.path().join("trace")).unwrap()
+    }
+
+    /// Waits until this host blocks clients: Redis 7.0 doesn't for some seconds after a start. The disk is so slow then that
+    /// the event loop doesn't sync by itself.
+    fn until_it_holds(&self) {
+        self.slow(10);
+        let (mut client, mut other) = (self.client(), self.client());
+        wait_until("a client is held", LIMIT, || {
+            client.send(&["PERSIST.SET", "warm", "up"])?;
+            let held = other.words("INFO clients")?.text().unwrap_or_default();
+            client.read()?;
+            Ok(held.contains("blocked_clients:1"))
+        })
+        .unwrap();
+    }
+}
+
+fn ok(reply: Resp) {
+    assert_eq!(reply, Resp::Simple(b"OK".to_vec()));
+}
+
+/// Nothing has come for this client.
+fn waits(client: &mut RawClient) -> bool {
+    client
+        .try_read(Duration::from_millis(20))
+        .unwrap()
+        .is_none()
+}
+
+#[test]
+fn who_writes_waits_and_nobody_else_but_readers_of_it() {
+    let stage = Stage::new("always", |b| b);
+    stage.until_it_holds();
+    let mut other = stage.client();
+    ok(other.words("PERSIST.SET old 1").unwrap());
+    ok(other.words("PERSIST.SET gone 1").unwrap());
+    ok(other.words("SET cache 1").unwrap());
+
+    stage.slow(SLOW_MS);
+    let mut writer = stage.client();
+    writer.send(&["PERSIST.SET", "new", "1"]).unwrap();
+    // Its fsync has begun, and what comes now needs another.
+    std::thread::sleep(Duration::from_millis(100));
+    let mut deleter = stage.client();
+    deleter.send(&["PERSIST.DEL", "gone"]).unwrap();
+    // The cache and other durable keys are served meanwhile.
+    assert_eq!(other.words("GET cache").unwrap().text().unwrap(), "1");
+    assert_eq!(other.words("PERSIST.GET old").unwrap().text().unwrap(), "1");
+    assert_eq!(other.words("PERSIST.EXISTS nothing").unwrap(), Resp::Int(0));
+    // Whoever would learn of the writes waits: by a key, by its absence, by all keys, by a write that changes nothing.
+    let readers: Vec<(RawClient, Resp)> = [
+        ("PERSIST.GET new", Resp::Bulk(b"1".to_vec())),
+        ("PERSIST.GET gone", Resp::NullBulk),
+        ("PERSIST.DBSIZE", Resp::Int(3)),
+        ("PERSIST.SETNX new 2", Resp::Int(0)),
+        (
+            "PERSIST.MGET old new",
+            Resp::Array(vec![Resp::Bulk(b"1".to_vec()), Resp::Bulk(b"1".to_vec())]),
+        ),
+    ]
+    .into_iter()
+    .map(|(line, expected)| {
+        let mut reader = stage.client();
+        reader.send(&line.split(' ').collect::<Vec<_>>()).unwrap();
+        (reader, expected)
+    })
+    .collect();
+    let mut pending = readers;
+    for (reader, expected) in &mut pending {
+        if waits(reader) {
+            continue;
+        }
+        panic!("nobody waited for {expected}");
+    }
+    assert!(waits(&mut writer) && waits(&mut deleter));
+    // CLIENT UNBLOCK doesn't know them.
+    let id = other.words("CLIENT LIST").unwrap().text().unwrap();
+    let id = id
+        .lines()
+        .find(|line| line.contains("cmd=persist.set "))
+        .and_then(|line| line.split(' ').next()?.strip_prefix("id="))
+        .expect("the writer");
+    assert_eq!(
+        other.words(&format!("CLIENT UNBLOCK {id}")).unwrap(),
+        Resp::Int(0)
+    );
+    ok(writer.read().unwrap());
+    assert_eq!(deleter.read().unwrap(), Resp::Int(1));
+    for (reader, expected) in &mut pending {
+        assert_eq!(reader.read().unwrap(), *expected);
+    }
+}
+
+#[test]
+fn a_client_that_goes_away_while_it_is_held_harms_nobody() {
+    let stage = Stage::new("always", |b| b);
+    stage.until_it_holds();
+    stage.slow(SLOW_MS);
+    for _ in 0..5 {
+        let mut client = stage.client();
+        client.send(&["PERSIST.INCR", "n"]).unwrap();
+    }
+    let mut last = stage.client();
+    last.send(&["PERSIST.INCR", "n"]).unwrap();
+    let n = last.read().unwrap();
+    assert!(matches!(n, Resp::Int(1..=6)), "{n}");
+    wait_until("nobody is held", LIMIT, || {
+        Ok(stage.server.info("blocked_clients")? == "0")
+    })
+    .unwrap();
+}
+
+/// A pipeline takes a few fsyncs, not one for each of its commands.
+#[test]
+fn a_pipeline_is_served_by_few_fsyncs() {
+    let stage = Stage::new("always", |b| b);
+    stage.until_it_holds();
+    stage.slow(30);
+    let mut client = stage.client();
+    for round in 0..3 {
+        let count = || {
+            let calls = stage.trace();
+            calls
+                .iter()
+                .filter(|c| c.is_sync() && c.path.ends_with(".incr.aof"))
+                .count()
+        };
+        let before = count();
+        let mut out = Vec::new();
+        for i in 0..200 {
+            encode_command(&mut out, &["PERSIST.SET", &format!("k{i}"), "v"]);
+        }
+        client.send_bytes(&out).unwrap();
+        for _ in 0..200 {
+            ok(client.read().unwrap());
+        }
+        let fsyncs = count() - before;
+        assert!(fsyncs < 20, "round {round}: {fsyncs} fsyncs");
+    }
+}
+
+/// Once the disk fails, who was held is told, readers too, and nobody gets an `OK`.
+#[test]
+fn who_is_held_when_the_disk_fails_is_told() {
+    let stage = Stage::new("always", |b| b);
+    stage.until_it_holds();
+    let faults = Faults {
+        slow_fsync_ms: SLOW_MS,
+        fail_fsync: true,
+        ..Faults::default()
+    };
+    faults.apply(&stage.control()).unwrap();
+    let (mut writer, mut reader) = (stage.client(), stage.client());
+    writer.send(&["PERSIST.SET", "k", "1"]).unwrap();
+    reader.send(&["PERSIST.GET", "k"]).unwrap();
+    for client in [&mut writer, &mut reader] {
+        let reply = client.read().unwrap().to_string();
+        assert!(
+            reply.contains("MISCONF") && reply.contains("not on disk"),
+            "{reply}"
+        );
+    }
+    let refused = stage.client().words("PERSIST.SET other 1").unwrap();
+    assert!(refused.is_error(), "{refused}");
+    // Reads go on while the disk fails.
+    assert_eq!(
+        stage
+            .client()
+            .words("PERSIST.GET k")
+            .unwrap()
+            .text()
+            .unwrap(),
+        "1"
+    );
+    Faults::default().apply(&stage.control()).unwrap();
+    wait_until("writes are taken again", LIMIT, || {
+        Ok(!stage.server.words("PERSIST.SET other 1")?.is_error())
+    })
+    .unwrap();
+}
+
+/// Whether an fsync of the log came between the write of `value` to it and `reply`.
+fn is_durable_before(calls: &[Call], value: &str, reply: &Call) -> bool {
+    let log = |call: &&Call| call.path.ends_with(".incr.aof");
+    let write = calls
+        .iter()
+        .filter(log)
+        .find(|c| c.is_write() && c.data.contains(value));
+    let write = write.unwrap_or_else(|| panic!("{value} isn't in the log"));
+    calls
+        .iter()
+        .filter(log)
+        .any(|c| c.is_sync() && write.before(c) && c.before(reply))
+}
+
+/// Makes the server deaf for a while, so that what clients send meanwhile comes in one pass.
+fn sleep(stage: &Stage) -> RawClient {
+    let mut client = stage.client();
+    client.send(&["DEBUG", "SLEEP", "0.4"]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    client
+}
+
+fn send_sets(client: &mut RawClient, value: &str) {
+    let mut out = Vec::new();
+    for _ in 0..3 {
+        encode_command(&mut out, &["PERSIST.SET", "k", value]);
+    }
+    client.send_bytes(&out).unwrap();
+}
+
+/// During a long script the host sends replies to others without asking anybody.
+#[test]
+fn a_long_script_doesnt_let_replies_overtake_their_fsync() {
+    let stage = Stage::new("always", |b| b.config("busy-reply-threshold", "20"));
+    let script = "local t = redis.call('TIME') local e = t[1] * 1000 + t[2] / 1000 + 300 \
+                  repeat t = redis.call('TIME') until t[1] * 1000 + t[2] / 1000 > e return 1";
+    let mut seen = 0;
+    let mut client = stage.client();
+    client.words("ECHO this-client-").unwrap();
+    let mut expected = vec![None];
+    for round in 0..6 {
+        let mut scripter = stage.client();
+        let value = format!("value-{round}-");
+        let mut sleeper = sleep(&stage);
+        send_sets(&mut client, &value);
+        std::thread::sleep(Duration::from_millis(50));
+        scripter.send(&["EVAL", script, "0"]).unwrap();
+        for _ in 0..3 {
+            let reply = client.read().unwrap();
+            // It came while the script ran.
+            expected.push((!reply.is_error()).then(|| value.clone()));
+            seen += usize::from(!reply.is_error());
+        }
+        assert_eq!(scripter.read().unwrap(), Resp::Int(1));
+        sleeper.read().unwrap();
+    }
+    stage.client().words("PING").unwrap();
+    assert!(seen > 3);
+    let calls = stage.trace();
+    let replies = replies(&calls, "this-client-");
+    assert_eq!(replies.len(), expected.len());
+    for ((_, reply), value) in replies.iter().zip(&expected) {
+        if let Some(value) = value {
+            assert!(is_durable_before(&calls, value, reply), "{value}");
+        }
+    }
+}
+
+/// A client with more to take than its socket holds is sent the rest whenever it can take it, also between a command of it
+/// and the end of the pass.
+#[test]
+fn a_reply_behind_others_that_wait_for_the_client_doesnt_overtake_its_fsync() {
+    let stage = Stage::new("always", |b| b);
+    stage
+        .client()
+        .command(&["SET", "chunk", &"x".repeat(16_000)])
+        .unwrap();
+    let mut raw = std::net::TcpStream::connect(("127.0.0.1", stage.server.port())).unwrap();
+    raw.set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    raw.write_all(b"*2\r\n$4\r\nECHO\r\n$12\r\nthis-client-\r\n")
+        .unwrap();
+    let mut taken = 0;
+    let mut buf = vec![0; 1 << 20];
+    taken += raw.read(&mut buf).unwrap();
+    let me = raw.local_addr().unwrap().to_string();
+    let mut other = stage.client();
+    for round in 0..4 {
+        // It pipelines, so that it isn't held.
+        let mut out = Vec::new();
+        for _ in 0..30 {
+            encode_command(&mut out, &["PERSIST.SET", "warm", "up"]);
+        }
+        raw.write_all(&out).unwrap();
+        let mut replies = 0;
+        while replies < 30 * 5 {
+            replies += raw.read(&mut buf).unwrap();
+        }
+        taken += replies;
+        // As much as its socket takes, and one chunk more.
+        let mut out = Vec::new();
+        encode_command(&mut out, &["GET", "chunk"]);
+        wait_until("the socket is full", LIMIT, || {
+            raw.write_all(&out).unwrap();
+            let list = other.words("CLIENT LIST")?.text().unwrap_or_default();
+            let mine = list.lines().find(|line| line.contains(&me));
+            Ok(mine.is_some_and(|line| line.contains("events=rw")))
+        })
+        .unwrap();
+        let mut sleeper = sleep(&stage);
+        let value = format!("value-{round}-");
+        let mut out = Vec::new();
+        encode_command(&mut out, &["PERSIST.SET", "k", &value]);
+        raw.write_all(&out).unwrap();
+        // Takes all there is, so that the socket can be written to, while a command waits to be read from it.
+        while let Ok(n) = raw.read(&mut buf) {
+            taken += n;
+            if n == 0 || buf[..n].ends_with(b"+OK\r\n") {
+                break;
+            }
+        }
+        sleeper.read().unwrap();
+        other.words("PING").unwrap();
+        let calls = stage.trace();
+        let mut sent = 0;
+        let stream = calls
+            .iter()
+            .find(|c| c.is_socket() && c.is_write() && c.data.contains("this-client-"))
+            .expect("the stream");
+        let last = calls
+            .iter()
+            .filter(|c| c.is_socket() && c.is_write() && c.path == stream.path && c.result > 0)
+            .find(|c| {
+                sent += c.result as usize;
+                sent >= taken
+            })
+            .expect("the reply");
+        assert!(is_durable_before(&calls, &value, last), "round {round}");
+    }
+}
+
+/// Under `everysec`, writers are held while the disk is further behind than `max-at-risk-ms`; nobody else is.
+#[test]
+fn writers_are_held_when_the_disk_is_too_far_behind() {
+    let stage = Stage::new("everysec", |b| b.config("persist.max-at-risk-ms", "300"));
+    stage.slow(3_000);
+    let (mut writer, mut other) = (stage.client(), stage.client());
+    // Until one of them waits, and not because the machine is slow: another client is answered meanwhile.
+    let held = Instant::now();
+    loop {
+        assert!(held.elapsed() < LIMIT, "nobody was held");
+        writer.send(&["PERSIST.INCR", "n"]).unwrap();
+        let reply = writer.try_read(Duration::from_millis(500)).unwrap();
+        if reply.is_none() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(matches!(
+        other.words("PERSIST.GET n").unwrap(),
+        Resp::Bulk(_)
+    ));
+    assert!(!other.words("SET cache 1").unwrap().is_error());
+    // It goes on when the disk does.
+    stage.slow(0);
+    assert!(matches!(writer.read().unwrap(), Resp::Int(_)));
+    wait_until("nobody is held", LIMIT, || {
+        writer.send(&["PERSIST.INCR", "n"])?;
+        Ok(matches!(writer.read()?, Resp::Int(_))
+            && stage
+                .server
+                .persist_info("at_risk_ms")?
+                .parse::<u64>()
+                .is_ok_and(|ms| ms < 300))
+    })
+    .unwrap();
+}
