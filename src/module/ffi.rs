@@ -453,17 +453,3 @@ impl ClientSocket {
         unsafe { libc::shutdown(self.0, libc::SHUT_RDWR) };
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_of_client_list_is_read() {
-        let line = b"id=3 addr=127.0.0.1:1 name= qbuf=0 qbuf-free=20474 argv-mem=10 obl=0 events=r cmd=x\n";
-        let idle = ClientState::read(line);
-        assert!(idle.arrived == 0 && !idle.is_writing);
-        let busy = ClientState::read(b"id=3 name=qbuf=1 qbuf=27 events=rw cmd=client\n");
-        assert!(busy.arrived == 27 && busy.is_writing);
-    }
-}

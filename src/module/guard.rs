@@ -168,18 +168,3 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         }
     });
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scripts_are_told_from_the_rest() {
-        assert_eq!(kind(b"eval"), Kind::Long);
-        assert_eq!(kind(b"Fcall_ro"), Kind::Long);
-        assert_eq!(kind(b"exec"), Kind::Exec);
-        assert_eq!(kind(b"EXISTS"), Kind::Other);
-        assert_eq!(kind(b"get"), Kind::Other);
-        assert_eq!(kind(b""), Kind::Other);
-    }
-}

@@ -19,6 +19,7 @@ pub mod settings;
 
 pub mod blocked;
 pub mod persist;
+pub mod pipelines;
 mod undurable;
 mod watch;
 
