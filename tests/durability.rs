@@ -400,6 +400,54 @@ fn the_disk_is_full_under_always() {
     a_disk_fails_and_heals("always", false, ENOSPC);
 }
 
+/// Whatever runs the command: its reply is no reply, or says that it failed.
+#[test]
+fn nothing_that_runs_commands_is_acknowledged_by_a_disk_that_failed() {
+    let script = "return redis.call('PERSIST.SET', KEYS[1], 'x')";
+    let eval = ["EVAL", script, "1", "key"];
+    let ways: [(&str, &[&[&str]]); 5] = [
+        ("a script", &[&eval]),
+        (
+            "a transaction",
+            &[&["MULTI"], &["PERSIST.SET", "key", "x"], &["EXEC"]],
+        ),
+        ("a script in a transaction", &[&["MULTI"], &eval, &["EXEC"]]),
+        ("a second script", &[&["EVAL", "return 1", "0"], &eval]),
+        ("a command", &[&["PERSIST.SET", "key", "x"]]),
+    ];
+    for (way, commands) in ways {
+        let (_dir, server, control) = faulty("always", "/data/");
+        assert!(acknowledged(&server, "good"));
+        // Somebody who has run a script before, and waits for nothing.
+        let mut bystander = server.raw().unwrap();
+        let idle = bystander.command(&["EVAL", "return 1", "0"]).unwrap();
+        assert_eq!(idle, Resp::Int(1));
+        let mut client = server.raw().unwrap();
+        let (last, before) = commands.split_last().unwrap();
+        for command in before {
+            let reply = client.command(command).unwrap();
+            assert!(!reply.is_error(), "{way}: {reply}");
+        }
+        fail(&control, true, 0);
+        // Or it is cut off.
+        if let Ok(reply) = client.command(last) {
+            let reply = reply.to_string();
+            assert!(reply.contains("MISCONF"), "{way} was acknowledged: {reply}");
+        }
+        assert_eq!(
+            server.words("PING").unwrap(),
+            Resp::Simple(b"PONG".to_vec())
+        );
+        assert_eq!(
+            bystander.words("PING").unwrap(),
+            Resp::Simple(b"PONG".to_vec())
+        );
+        fail(&control, false, 0);
+        wait_info(&server, "aof_last_write_status", "ok");
+        assert_holds(&server, &["good".to_owned()]);
+    }
+}
+
 #[test]
 fn fsync_fails_under_everysec() {
     a_disk_fails_and_heals("everysec", true, 0);

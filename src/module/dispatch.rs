@@ -203,7 +203,7 @@ fn execute<'a>(
         }
         owes |= engine.owes();
         if write && kept.is_none() && engine.holds() {
-            host.note_writer(ctx.client_id());
+            host.note_writer(guard::client_behind(ctx, flags));
         }
         result
     });

@@ -299,7 +299,8 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Closes a client's connection, with whatever was still to be sent.
+    /// Closes a client's connection, with whatever was still to be sent; that
+    /// of a client whose command runs only later.
     pub fn kill_client(self, id: u64) {
         // SAFETY: C strings as the format says; a reply is freed once.
         unsafe {
@@ -433,6 +434,24 @@ impl<'a> Ctx<'a> {
 pub fn notified_classes() -> c_int {
     // SAFETY: takes nothing and reads one word of the host's.
     unsafe { host!(RedisModule_GetNotifyKeyspaceEvents()) }
+}
+
+/// The socket of a client that the host has told of and not closed since.
+pub struct ClientSocket(c_int);
+
+impl ClientSocket {
+    /// By its number.
+    pub fn new(number: c_int) -> Self {
+        Self(number)
+    }
+
+    /// Nothing is sent on it from now on, whoever tries. The host closes it
+    /// when it finds that out.
+    pub fn shut_down(&self) {
+        // SAFETY: shutdown(2) touches no memory of ours. Sockets of clients
+        // are closed by the main thread alone, which this is.
+        unsafe { libc::shutdown(self.0, libc::SHUT_RDWR) };
+    }
 }
 
 #[cfg(test)]

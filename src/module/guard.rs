@@ -151,13 +151,15 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
     }
     crate::guarded((), || {
         if kind == Kind::Long {
-            // SAFETY: as above.
-            let id = unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(filtered)) };
-            CALLER.store(id.unwrap_or(0), Ordering::Relaxed);
             state::set(&SCRIPTS, true);
         } else if !state::get(&SCRIPTS) {
             return;
         }
+        // A script that was queued runs in the name of who says EXEC, which
+        // another client's may have come before.
+        // SAFETY: as above.
+        let id = unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(filtered)) };
+        CALLER.store(id.unwrap_or(0), Ordering::Relaxed);
         let sync = state::with(None, |engine, host| {
             engine.owes() && host.detached_ctx().flags() & UNIT == 0
         });

@@ -10,6 +10,7 @@ mod blocking;
 mod call;
 mod command;
 mod config;
+mod cutoff;
 mod dispatch;
 mod events;
 mod executor;

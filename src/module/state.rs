@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use persist_engine::engine::Engine;
 
+use crate::cutoff::cut_off;
 use crate::ffi::Ctx;
 use crate::host::{Link, Side};
 
@@ -112,7 +113,7 @@ pub struct Caller<'a> {
 /// Clients whose write could not be made as durable as promised are cut off:
 /// their reply stands in a buffer already, and it would be a lie.
 pub fn before_replies() {
-    let cut_off = MODULE.with(|slot| {
+    let doomed = MODULE.with(|slot| {
         let Module { engine, side } = slot.as_mut()?;
         let mut doomed = std::mem::take(&mut side.doomed);
         if !engine.before_sleep(&mut Link::detached(side)) {
@@ -124,10 +125,8 @@ pub fn before_replies() {
         Some((doomed, side.detached))
     });
     // The engine is free again: closing a client may call back.
-    if let Some(Some((writers, ctx))) = cut_off {
-        for id in writers {
-            ctx.kill_client(id);
-        }
+    if let Some(Some((writers, ctx))) = doomed {
+        cut_off(ctx, &writers);
     }
 }
 

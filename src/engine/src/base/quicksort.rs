@@ -16,20 +16,19 @@ const MANY: usize = 40;
 /// Brings the first `wanted` in order to the front. What follows them is in no
 /// order. Quadratic at worst, and without recursion.
 pub fn sort_first<T>(items: &mut [T], wanted: usize, compare: impl Fn(&T, &T) -> Ordering) {
-    let mut todo: Vec<Range<usize>> = vec![0..items.len()];
-    while let Some(range) = todo.pop() {
-        if range.start >= wanted || range.len() < 2 {
+    let mut todo = vec![(0, items.len())];
+    while let Some((start, end)) = todo.pop() {
+        if start >= wanted || end - start < 2 {
             continue;
         }
-        let start = range.start;
-        let part = &mut items[range];
+        let part = &mut items[start..end];
         if part.len() < FEW {
             insertion(part, &compare);
             continue;
         }
         let (less, greater) = partition(part, &compare);
-        todo.push(start + greater.start..start + greater.end);
-        todo.push(start + less.start..start + less.end);
+        todo.push((start + greater.start, start + greater.end));
+        todo.push((start + less.start, start + less.end));
     }
 }
 

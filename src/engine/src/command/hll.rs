@@ -213,9 +213,7 @@ fn pfmerge(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
         hll::make_dense(&mut value)?;
     }
     let max_sparse = max_sparse(cx);
-    for (register, to) in registers.iter().enumerate().filter(|(_, to)| **to > 0) {
-        hll::raise(&mut value, register, *to, max_sparse)?;
-    }
+    hll::raise_all(&mut value, &registers, max_sparse)?;
     hll::invalidate(&mut value);
     put(cx, key, &value);
     let became_dense = !dense && hll::is_dense(&value);

@@ -258,7 +258,7 @@ impl Content {
         let Some(at) = self.syncing.iter().position(|s| s.number == number) else {
             return;
         };
-        if let Some(sync) = self.syncing.drain(..=at).last() {
+        if let Some(sync) = self.syncing.drain(..=at).next_back() {
             self.durable.truncate(sync.common);
             self.durable.extend_from_slice(&sync.rest);
             self.common = sync.lowest;

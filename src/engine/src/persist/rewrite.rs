@@ -33,8 +33,8 @@ use crate::keyspace::Keyspace;
 const FREE_FAILURES: u32 = 3;
 /// Longest such wait, in minutes.
 const MAX_WAIT_MINUTES: u64 = 60;
-/// Between two looks for room on the disk, in ms.
-const LOOK_AGAIN_MS: u64 = 5_000;
+/// Between two looks for room on the disk, in us.
+const LOOK_AGAIN_US: u64 = 5_000_000;
 
 /// A rewrite under way.
 #[derive(Default)]
@@ -42,8 +42,8 @@ pub struct Rewrite {
     stage: Stage,
     /// Wanted as soon as a child can be forked.
     pub scheduled: bool,
-    /// When to look for room again, after there was none, unix ms.
-    look_again_ms: u64,
+    /// When to look for room again, after there was none, monotonic us.
+    look_again_us: u64,
 }
 
 #[derive(Default)]
@@ -158,7 +158,7 @@ impl Persist {
         );
         self.counters.last_rewrite_ok = false;
         self.rewrite.scheduled = false;
-        self.rewrite.look_again_ms = self.now_ms() + LOOK_AGAIN_MS;
+        self.rewrite.look_again_us = self.clock.monotonic_us() + LOOK_AGAIN_US;
     }
 
     /// Begins a rewrite that is due, if there is room. One that heals the log
@@ -167,7 +167,7 @@ impl Persist {
         if self.needs_base() {
             return self.begin_rewrite();
         }
-        if !self.rewrite.scheduled && self.now_ms() < self.rewrite.look_again_ms {
+        if !self.rewrite.scheduled && self.clock.monotonic_us() < self.rewrite.look_again_us {
             return;
         }
         match self.has_room_for_base() {

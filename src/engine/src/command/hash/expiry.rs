@@ -228,13 +228,14 @@ pub(super) fn fields<'a>(
             "ERR Mandatory argument FIELDS is missing or not at the right position",
         ));
     }
-    let fields = argv.get(at + 2..).unwrap_or_default();
-    let number = argv.get(at + 1).and_then(|n| number::parse_i64(n));
-    match number.filter(|n| *n > 0) {
+    const NO_MATCH: CommandError =
+        CommandError::text("ERR The `numfields` parameter must match the number of arguments");
+    let [n, fields @ ..] = &argv[at + 1..] else {
+        return Err(NO_MATCH);
+    };
+    match number::parse_i64(n).filter(|n| *n > 0) {
         None => Err(CommandError::text(bad_number)),
-        Some(n) if usize::try_from(n) != Ok(fields.len()) => Err(CommandError::text(
-            "ERR The `numfields` parameter must match the number of arguments",
-        )),
+        Some(n) if usize::try_from(n) != Ok(fields.len()) => Err(NO_MATCH),
         Some(_) => Ok(fields),
     }
 }

@@ -50,6 +50,10 @@ pub static SPECS: &[Spec] = &[
             ("HTTL h FIELDS 1 a", "[-1]"),
             ("HGETEX h PXAT 1 FIELDS 1 a", r#"["1"]"#),
             ("HEXISTS h a", "0"),
+            (
+                "HGETEX h EX 10 FIELDS",
+                "-ERR The `numfields` parameter must match the number of arguments",
+            ),
         ],
         run: hgetex,
     },
@@ -76,6 +80,11 @@ pub static SPECS: &[Spec] = &[
                 "-ERR Only one of FXX or FNX arguments can be specified",
             ),
             ("HSETEX h NOW FIELDS 1 a 1", "-ERR unknown argument: NOW"),
+            ("HSETEX h FIELDS 0 a 1", "-ERR invalid number of fields"),
+            (
+                "HSETEX h FNX FIELDS 0 a",
+                "-ERR wrong number of arguments for 'persist.hsetex' command",
+            ),
         ],
         run: hsetex,
     },
@@ -231,6 +240,9 @@ impl<'a> Options<'a> {
 /// The fields and values behind their number.
 fn pairs<'a>(words: &'a [&'a [u8]]) -> Result<&'a [&'a [u8]], CommandError> {
     let [n, pairs @ ..] = words else {
+        return Err(CommandError::Arity("HSETEX"));
+    };
+    let [_, _, ..] = pairs else {
         return Err(CommandError::Arity("HSETEX"));
     };
     let n = number::parse_i64(n)

@@ -105,10 +105,36 @@ pub fn raise(
     to: u8,
     max_sparse: usize,
 ) -> Result<bool, Corrupt> {
+    raise_from(hll, register, to, max_sparse, &mut { sparse::START })
+}
+
+/// Raises all registers that are lower than those of `registers`; see [`raise`].
+///
+/// # Errors
+/// The sparse form is corrupt.
+pub fn raise_all(
+    hll: &mut Vec<u8>,
+    registers: &Registers,
+    max_sparse: usize,
+) -> Result<(), Corrupt> {
+    let mut from = sparse::START;
+    for (register, to) in registers.iter().enumerate().filter(|(_, to)| **to > 0) {
+        raise_from(hll, register, *to, max_sparse, &mut from)?;
+    }
+    Ok(())
+}
+
+fn raise_from(
+    hll: &mut Vec<u8>,
+    register: usize,
+    to: u8,
+    max_sparse: usize,
+    from: &mut sparse::Place,
+) -> Result<bool, Corrupt> {
     if is_dense(hll) {
         return Ok(raise_dense(hll, register, to));
     }
-    match sparse::raise(hll, register, to, max_sparse)? {
+    match sparse::raise(hll, register, to, max_sparse, from)? {
         sparse::Raised::No => Ok(false),
         sparse::Raised::Yes => {
             invalidate(hll);

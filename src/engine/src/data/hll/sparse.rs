@@ -29,6 +29,7 @@ struct Run {
 }
 
 /// The opcode at the front of `body`.
+#[inline]
 fn first(body: &[u8]) -> Option<Run> {
     let (value, len, size) = match *body {
         [op, ..] if op & 0x80 != 0 => ((op >> 2 & 0x1f) + 1, usize::from(op & 3) + 1, 1),
@@ -90,7 +91,22 @@ pub enum Raised {
     TooLong,
 }
 
-/// Raises a register in the sparse form `hll`.
+/// An opcode, for looking from there on, and its first register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    at: usize,
+    register: usize,
+}
+
+/// The first opcode.
+pub const START: Place = Place {
+    at: HEADER_LEN,
+    register: 0,
+};
+
+/// Raises a register in the sparse form `hll`. Looks for it from `from` on,
+/// and leaves there where to look for a higher register next; that costs much
+/// less than to begin at [`START`] for each.
 ///
 /// # Errors
 /// The form is corrupt.
@@ -99,21 +115,36 @@ pub fn raise(
     register: usize,
     to: u8,
     max_len: usize,
+    from: &mut Place,
 ) -> Result<Raised, Corrupt> {
     if to > MAX_VALUE {
         return Ok(Raised::TooLong);
     }
     // The run that the register is in, and the one before.
-    let (mut at, mut before, mut begin) = (HEADER_LEN, None, 0);
+    let Place {
+        mut at,
+        register: mut begin,
+    } = *from;
+    let mut before = *from;
     let run = loop {
         let run = first(hll.get(at..).ok_or(Corrupt)?).ok_or(Corrupt)?;
         if register < begin + run.len {
             break run;
         }
-        before = Some(at);
+        before = Place {
+            at,
+            register: begin,
+        };
         at += run.size;
         begin += run.len;
     };
+    // Runs are joined from the one before on, which isn't known if the search
+    // ends where it began.
+    if at == from.at && *from != START {
+        *from = START;
+        return raise(hll, register, to, max_len, from);
+    }
+    *from = before;
     if run.value >= to {
         return Ok(Raised::No);
     }
@@ -130,7 +161,7 @@ pub fn raise(
         return Ok(Raised::TooLong);
     }
     hll.splice(at..at + run.size, split);
-    join(hll, before.unwrap_or(HEADER_LEN));
+    join(hll, before.at);
     Ok(Raised::Yes)
 }
 

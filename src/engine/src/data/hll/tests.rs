@@ -32,6 +32,29 @@ fn both_forms_hold_what_was_added() {
     }
 }
 
+/// Raising all in one go gives the bytes that raising one after the other does.
+#[test]
+fn looking_on_finds_the_same_runs() {
+    let mut rng = SeededRandom::new(11);
+    for round in 0..300 {
+        let (mut one, mut all) = (empty(), empty());
+        for _ in 0..5 {
+            let mut registers = [0u8; REGISTERS];
+            let (spread, kinds) = (1 + rng.below(200), 1 + rng.below(4));
+            for _ in 0..rng.below(400) {
+                let register = (rng.below(40) * spread + rng.below(8)) as usize % REGISTERS;
+                registers[register] = 1 + rng.below(kinds) as u8;
+            }
+            let max_sparse = if round % 4 == 0 { 300 } else { 3000 };
+            for (register, to) in registers.iter().enumerate().filter(|(_, to)| **to > 0) {
+                raise(&mut one, register, *to, max_sparse).unwrap();
+            }
+            raise_all(&mut all, &registers, max_sparse).unwrap();
+            assert_eq!(one, all, "round {round}");
+        }
+    }
+}
+
 #[test]
 fn estimates_are_close() {
     let mut hll = empty();

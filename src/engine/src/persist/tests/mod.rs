@@ -9,6 +9,7 @@ mod crash;
 mod driver;
 mod faults;
 mod forged;
+mod fsync;
 mod judge;
 mod model;
 mod online;

@@ -1,0 +1,309 @@
+//! Whatever comes in the middle of an fsync: what the I/O thread does is
+//! stopped in each of its fsyncs, one after the other, something else comes,
+//! and the process or the power ends there, or everything goes on.
+
+use std::sync::Arc;
+
+use super::driver::rounds;
+use super::judge::{End, check_folder};
+use crate::engine::Call;
+use crate::io::faulty::{Fault, Faults, FaultyDisk, Op};
+use crate::io::mem::{Crash, MemDisk};
+use crate::settings::{FsyncPolicy, Settings};
+use crate::testing::{Rig, disk, settings};
+
+/// An engine whose n-th change is `SET k<n> 1`, so that what is found can be
+/// told by its last key.
+struct Scene {
+    rig: Rig,
+    disk: MemDisk,
+    faults: Faults,
+    /// Up to here, nothing may be lost by a power failure.
+    owed: u64,
+    told: String,
+}
+
+fn off() -> Settings {
+    Settings {
+        appendonly: false,
+        ..settings(FsyncPolicy::Everysec)
+    }
+}
+
+impl Scene {
+    fn begin(settings: Settings) -> Scene {
+        let disk = disk();
+        let faulty = FaultyDisk::new(Arc::new(disk.clone()));
+        let faults = faulty.faults();
+        let rig = Rig::open(Arc::new(faulty), settings).unwrap_or_else(|e| panic!("{e}"));
+        let mut scene = Scene {
+            rig,
+            disk,
+            faults,
+            owed: 0,
+            told: String::new(),
+        };
+        scene.set();
+        scene.set();
+        scene.rig.settle();
+        scene.hear();
+        scene
+    }
+
+    fn seq(&mut self) -> u64 {
+        self.rig.engine.seq()
+    }
+
+    /// One more key; refused while the log is broken.
+    fn set(&mut self) {
+        let line = format!("SET k{} 1", self.seq() + 1);
+        self.rig.run(&line);
+        self.rig.pass();
+        self.hear();
+    }
+
+    /// What is promised now.
+    fn hear(&mut self) {
+        if self.rig.info("aof_turning_on") == "0"
+            && let Some(seq) = self.rig.engine.durable_seq()
+        {
+            self.owed = self.owed.max(seq);
+        }
+    }
+
+    fn save(&mut self) {
+        let seq = self.seq();
+        if self.rig.engine.save(&mut self.rig.host).is_ok() {
+            self.owed = self.owed.max(seq);
+        }
+    }
+
+    fn apply(&mut self, settings: Settings) {
+        let (lines, seq) = (self.rig.host.lines.len(), self.seq());
+        let in_force = self.rig.engine.durable_seq().is_some();
+        let goes_off = !settings.appendonly;
+        self.rig.engine.apply(&mut self.rig.host, settings);
+        let closed = self.rig.host.lines[lines..] == ["Notice: The log is off and closed."];
+        if in_force && goes_off && closed {
+            self.owed = self.owed.max(seq);
+        }
+    }
+
+    /// Goes on to the middle of the n-th fsync; `false` if there are fewer.
+    fn stop_at(&mut self, n: usize) -> bool {
+        let mut seen = 0;
+        for _ in 0..40 {
+            loop {
+                let mut exec = self.rig.exec.0.lock().unwrap();
+                if !exec.advance() {
+                    break;
+                }
+                seen += usize::from(exec.is_in_fsync());
+                if seen == n {
+                    return true;
+                }
+            }
+            self.rig.tick(100);
+            self.hear();
+        }
+        false
+    }
+
+    /// What an end now leaves.
+    fn check(&mut self) {
+        let torn = (0..rounds().min(8)).map(|seed| {
+            End::Power(Crash::Torn {
+                seed,
+                granularity: 1,
+            })
+        });
+        for end in [End::Kill, End::Power(Crash::DropUnsynced)]
+            .into_iter()
+            .chain(torn)
+        {
+            let left = end.apply(&self.disk);
+            let with = self.rig.engine.settings().clone();
+            let back = Rig::open(Arc::new(left.clone()), with);
+            let mut back = back.unwrap_or_else(|e| panic!("{}, {end:?}: {e}", self.told));
+            check_folder(&left);
+            let found = back.engine.seq();
+            assert!(
+                found >= self.owed && found <= self.seq(),
+                "{}, {end:?}: {found} where {} was promised: {:#?} {:#?}",
+                self.told,
+                self.owed,
+                self.rig.host.lines,
+                back.host.lines
+            );
+            for n in 1..=found {
+                let there = back.run(&format!("GET k{n}"));
+                assert_eq!(there, "\"1\"", "{}, {end:?}: k{n} of {found}", self.told);
+            }
+        }
+    }
+}
+
+type Act = (&'static str, fn(&mut Scene));
+
+/// What begins it, and whether the log is on before.
+type Work = (&'static str, bool, fn(&mut Scene));
+
+/// What the I/O thread is at.
+const WORK: [Work; 7] = [
+    ("an fsync", true, |s| {
+        s.set();
+        s.rig.clock.advance_ms(1_100);
+        s.rig.pass();
+    }),
+    ("an fsync that a client waits for", true, |s| {
+        s.apply(settings(FsyncPolicy::Always));
+        let key = format!("k{}", s.seq() + 1);
+        let call = Call {
+            held: true,
+            ..Call::default()
+        };
+        s.rig.call(call, &[b"SET", key.as_bytes(), b"1"]);
+        assert!(s.rig.pass());
+        s.hear();
+    }),
+    ("a snapshot", true, |s| {
+        s.rig.engine.bgsave(&mut s.rig.host, false).unwrap();
+    }),
+    ("a rewrite", true, |s| {
+        s.rig.engine.rewrite(&mut s.rig.host).unwrap();
+    }),
+    ("the log's beginning", false, |s| {
+        s.apply(settings(FsyncPolicy::Everysec));
+    }),
+    ("healing", true, |s| {
+        s.faults.set_on(Op::Append, 1, Fault::once(5));
+        s.set();
+    }),
+    ("closing", true, |s| {
+        s.faults.set_on(Op::Rename, 1, Fault::once(5));
+        s.apply(off());
+    }),
+];
+
+/// What comes meanwhile.
+const ACTS: [Act; 12] = [
+    ("nothing", |_| {}),
+    ("writes", |s| (0..3).for_each(|_| s.set())),
+    ("time", |s| {
+        for _ in 0..4 {
+            s.rig.clock.advance_ms(900);
+            s.rig.engine.tick(&mut s.rig.host);
+            s.set();
+        }
+    }),
+    ("SAVE", Scene::save),
+    ("BGSAVE", |s| {
+        let _ = s.rig.engine.bgsave(&mut s.rig.host, true);
+        s.rig.tick(100);
+    }),
+    ("REWRITE", |s| {
+        let _ = s.rig.engine.rewrite(&mut s.rig.host);
+        s.rig.tick(100);
+    }),
+    ("off", |s| s.apply(off())),
+    ("off and on", |s| {
+        s.apply(off());
+        s.set();
+        s.apply(settings(FsyncPolicy::Everysec));
+    }),
+    ("always", |s| s.apply(settings(FsyncPolicy::Always))),
+    ("no", |s| s.apply(settings(FsyncPolicy::No))),
+    ("a failed write", |s| {
+        s.faults.set_on(Op::Append, 1, Fault::once(28));
+        s.set();
+        s.rig.tick(100);
+    }),
+    ("the end", |s| {
+        let (seq, kept) = (s.seq(), s.rig.engine.settings().appendonly);
+        s.rig.engine.shutdown(&mut s.rig.host);
+        // A fault that waits for its turn may meet the last snapshot.
+        let failed = |line: &String| line.contains("Error saving DB");
+        if kept && !s.rig.host.lines.iter().any(failed) {
+            s.owed = seq;
+        }
+    }),
+];
+
+/// Stops the work in its n-th fsync, which fails at its end or not; `false`
+/// if it has fewer.
+fn in_the_middle(work: usize, n: usize, act: Act, fails: bool) -> bool {
+    let (name, on, work) = WORK[work];
+    let mut scene = Scene::begin(if on {
+        settings(FsyncPolicy::Everysec)
+    } else {
+        off()
+    });
+    scene.told = format!("in fsync {n} of {name}, {}, fails: {fails}", act.0);
+    scene.rig.exec.0.lock().unwrap().paced = true;
+    if !on {
+        scene.save();
+    }
+    work(&mut scene);
+    if fails {
+        scene.faults.set_on(Op::Sync, n as u64, Fault::once(5));
+    }
+    if !scene.stop_at(n) {
+        return false;
+    }
+    scene.set();
+    scene.check();
+    act.1(&mut scene);
+    scene.check();
+    scene.set();
+    scene.check();
+    // And on, step by step.
+    for step in 0..12 {
+        scene.rig.exec.0.lock().unwrap().advance();
+        scene.rig.tick(100);
+        scene.hear();
+        scene.set();
+        if step % 3 == 0 || rounds() > 1 {
+            scene.check();
+        }
+    }
+    scene.rig.exec.0.lock().unwrap().paced = false;
+    scene.rig.settle();
+    scene.rig.settle();
+    scene.set();
+    scene.rig.settle();
+    scene.hear();
+    let told = &scene.told;
+    if act.0 != "the end" {
+        assert_eq!(
+            scene.rig.info("aof_last_write_status"),
+            "ok",
+            "{told}: {:#?}",
+            scene.rig.host.lines
+        );
+        if scene.rig.engine.settings().appendonly
+            && scene.rig.engine.settings().appendfsync != FsyncPolicy::No
+        {
+            let (owed, seq) = (scene.owed, scene.seq());
+            assert_eq!(owed, seq, "{}: {:#?}", scene.told, scene.rig.host.lines);
+        } else {
+            scene.save();
+        }
+    }
+    scene.check();
+    true
+}
+
+#[test]
+fn whatever_comes_in_the_middle_of_an_fsync() {
+    for (work, (name, ..)) in WORK.iter().enumerate() {
+        for act in ACTS {
+            for fails in [false, true] {
+                let mut n = 1;
+                while in_the_middle(work, n, act, fails) {
+                    n += 1;
+                }
+                assert!(n > 1, "{name} has no fsync");
+            }
+        }
+    }
+}

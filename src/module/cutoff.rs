@@ -1,0 +1,58 @@
+//! Ends connections on which the next reply would be a lie.
+
+use crate::ffi::{ClientSocket, Ctx};
+
+/// The commands during which others run in a client's name.
+const RUNNERS: [&str; 7] = [
+    "eval",
+    "evalsha",
+    "eval_ro",
+    "evalsha_ro",
+    "fcall",
+    "fcall_ro",
+    "exec",
+];
+
+/// Ends the connections of these clients, before anything more is sent on
+/// them. 0 stands for the caller of a script, where the host doesn't say who
+/// that is (Redis 7.0): for all who have run one and wait for the reply.
+pub fn cut_off(ctx: Ctx<'_>, ids: &[u64]) {
+    if ids.is_empty() {
+        return;
+    }
+    let list = ctx.call(c"CLIENT", &[b"LIST"]);
+    let list = String::from_utf8_lossy(list.text().unwrap_or_default()).into_owned();
+    for client in list.lines().filter_map(read) {
+        let called = ids.contains(&0) && client.replies && client.runs;
+        if called || ids.contains(&client.id) {
+            // A client in the middle of a command is closed only later, and
+            // I/O threads may send what it was answered until then.
+            client.socket.shut_down();
+            ctx.kill_client(client.id);
+        }
+    }
+}
+
+struct Client {
+    id: u64,
+    socket: ClientSocket,
+    /// Its last command is one of [`RUNNERS`].
+    runs: bool,
+    /// Some reply hasn't left yet.
+    replies: bool,
+}
+
+/// One line of CLIENT LIST.
+fn read(line: &str) -> Option<Client> {
+    let field = |name: &str| {
+        line.split(' ')
+            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    };
+    let some = |name: &str| field(name).is_some_and(|n| n != "0");
+    Some(Client {
+        id: field("id")?.parse().ok()?,
+        socket: ClientSocket::new(field("fd")?.parse().ok()?),
+        runs: RUNNERS.contains(&field("cmd")?),
+        replies: some("obl") || some("oll"),
+    })
+}
