@@ -10,7 +10,7 @@ export REDIS_SERVER := $(CURDIR)/.cache/hosts/$(HOST)/$(firstword $(subst -, ,$(
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: hosts test-matrix test-docker image up down real-input stalls help setup run build test readme lint fmt bench torture clients fuzz differential clean
+.PHONY: always hosts test-matrix test-docker image up down real-input stalls help setup run build test readme lint fmt bench torture clients fuzz differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ differential: build ## Compare every command with the host's own, COMMANDS=10000
 real-input: build ## Load 2M keys, save, rewrite, kill -9, restart, and check key by key; KEYS= for fewer
 	$(CARGO) build --release -p persist-tools --bins
 	bash tests/real_input.sh
+
+always: build ## Measure who waits for a slow disk under appendfsync always, against the host's own log
+	bash tests/always.sh
 
 stalls: build ## Measure the longest stalls: growth, a huge DEL, FLUSHALL
 	$(CARGO) run --release -p persist-tools --bin persist-stalls -- $(ARGS)

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Who waits for the disk under `appendfsync always`: the module against the host's own log, on this disk and on one whose
+# fsync takes FSYNC_MS (10) longer. First plain cache GETs of 50 clients beside durable writers, then durable writes.
+# Run by `make always`. REDIS_SERVER is the server, SECONDS_EACH (3) is how long each measurement takes, about.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+server=${REDIS_SERVER:-redis-server} ms=${FSYNC_MS:-10} each=${SECONDS_EACH:-3}
+work=$(mktemp -d)
+module=$PWD/target/release/libredis_persist.so
+ours=7821 theirs=7822
+trap 'jobs -p | xargs -r kill 2>/dev/null; for port in $ours $theirs; do redis-cli -p $port shutdown nosave >/dev/null 2>&1 || true; done; rm -rf "$work"' EXIT
+cc -shared -fPIC -O1 -o "$work/faults.so" tests/preload/faults.c
+
+start() { # slowness in ms
+    mkdir -p "$work/$1/ours" "$work/$1/theirs"
+    local common=(--save '' --daemonize yes --logfile log)
+    (cd "$work/$1/ours" && LD_PRELOAD=$work/faults.so SLOW_FSYNC_MS=$1 "$server" --port $ours "${common[@]}" \
+        --dir "$work/$1/ours" --loadmodule "$module" appendfsync always >/dev/null)
+    (cd "$work/$1/theirs" && LD_PRELOAD=$work/faults.so SLOW_FSYNC_MS=$1 "$server" --port $theirs "${common[@]}" \
+        --dir "$work/$1/theirs" --appendonly yes --appendfsync always >/dev/null)
+    # Redis 7.0 holds nobody back in its first 10 seconds.
+    sleep 11
+}
+stop() { for port in $ours $theirs; do redis-cli -p $port shutdown nosave >/dev/null 2>&1 || true; done; sleep 0.5; }
+
+# Requests a second, and their p50 and p99 in ms: port, clients, pipeline, command
+bench() {
+    local port=$1 clients=$2 pipeline=$3 rate n
+    shift 3
+    run() { redis-benchmark -p "$port" -c "$clients" -P "$pipeline" -n "$1" --csv "${@:2}" 2>/dev/null | tail -1 | tr -d '"' | cut -d, -f2,5,7; }
+    rate=$(run $((clients * pipeline * 20)) "$@" | cut -d. -f1)
+    n=$((rate * each > clients * pipeline ? rate * each : clients * pipeline))
+    run "$n" "$@" | tr , ' '
+}
+row() { printf '| %s | %s/s | %s ms | %s ms |\n' "$@"; }
+writers() { redis-benchmark -p "$1" -c 8 -P "$2" -n 1000000000 -q "${@:3}" >/dev/null 2>&1 & writers=$!; sleep 1; }
+no_more() { kill $writers; wait $writers 2>/dev/null || true; sleep 0.5; }
+
+for slow in "$ms" 0; do
+    start "$slow"
+    printf '\n%s, fsync %s ms longer\n\n| what | requests | p50 | p99 |\n|---|---:|---:|---:|\n' "$("$server" --version | cut -d' ' -f1-3)" "$slow"
+    row "cache GET, nobody writes" $(bench $ours 50 1 GET cache)
+    writers $ours 1 PERSIST.SET k v
+    row "cache GET beside 8 durable writers" $(bench $ours 50 1 GET cache)
+    no_more
+    writers $ours 16 PERSIST.SET k v
+    row "cache GET beside 8 that pipeline" $(bench $ours 50 1 GET cache)
+    no_more
+    writers $ours 1 EVAL "return redis.call('PERSIST.SET', 'k', 'v')" 0
+    row "cache GET beside 8 with EVAL" $(bench $ours 50 1 GET cache)
+    no_more
+    writers $theirs 1 SET k v
+    row "host's GET beside 8 writers, its own log" $(bench $theirs 50 1 GET cache)
+    no_more
+    sleep 11
+    for clients in 1 8 50 500; do
+        row "SET of $clients, module" $(bench $ours $clients 1 PERSIST.SET k v)
+        row "SET of $clients, host" $(bench $theirs $clients 1 SET k v)
+    done
+    row "SET of 50, pipeline 16, module" $(bench $ours 50 16 PERSIST.SET k v)
+    row "SET of 50, pipeline 16, host" $(bench $theirs 50 16 SET k v)
+    stop
+done
