@@ -225,11 +225,7 @@ fn put<T: Target>(target: &mut T, block: Block, entry: Entry) -> Result<(), Form
     if !entry.expiry().is_none_or(sound) {
         // No command makes another: replay, whose clock stands at 0, would
         // take 0 for due, and no base of commands could say a later one.
-        return Err(bad(
-            block,
-            "an expiry from 1970 on, in 63 bits",
-            entry.key(),
-        ));
+        return Err(bad(block, "an expiry after 1970, in 63 bits", entry.key()));
     }
     match target.put(block.db, entry) {
         None => Ok(()),
