@@ -762,6 +762,8 @@ fn is_told(server: &Server, control: &Path, commands: &[&str]) -> bool {
         Ok(server.words("PERSIST.SET other 1")? == Resp::Simple(b"OK".to_vec()))
     })
     .unwrap();
+    // What an earlier one pushed and nobody took.
+    server.words("PERSIST.DEL q").unwrap();
     let (mut waiter, mut pusher) = (server.raw().unwrap(), server.raw().unwrap());
     waiter.send(&["PERSIST.BLPOP", "q", "0"]).unwrap();
     wait_until("it waits", LIMIT, || {
