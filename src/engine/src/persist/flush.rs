@@ -212,7 +212,6 @@ impl Persist {
         let path = log.target.path.clone();
         let result = log.target.file.sync().on("fsync", &path);
         let took = self.clock.monotonic_us() - begun;
-        host.latency("persist-aof-fsync-always", took / 1000);
         let mark = log.written();
         self.synced(host, mark, took, result.map(|()| None));
     }
@@ -324,6 +323,10 @@ impl Persist {
         result: Result<Option<Box<Manifest>>, DiskError>,
     ) {
         self.timings.syncing_since_us = None;
+        // The event loop or a client waited for it.
+        if self.settings.appendfsync == FsyncPolicy::Always {
+            host.latency("persist-aof-fsync-always", took_us / 1000);
+        }
         if self.counters.fsync_us.len() == LATENCIES {
             self.counters.fsync_us.pop_front();
         }
