@@ -285,6 +285,8 @@ fn a_long_script_doesnt_let_replies_overtake_their_fsync() {
     let mut seen = 0;
     let mut client = stage.client();
     client.words("ECHO this-client-").unwrap();
+    // The module expects long scripts once there was one.
+    stage.client().command(&["EVAL", script, "0"]).unwrap();
     let mut expected = vec![None];
     for round in 0..6 {
         let mut scripter = stage.client();

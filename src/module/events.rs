@@ -105,6 +105,7 @@ extern "C" fn on_loop(
         return;
     }
     on_server(ctx, |ctx| {
+        guard::script_over();
         blocking::end_of_pass();
         before_replies();
         held::release();
@@ -223,6 +224,7 @@ extern "C" fn on_config(
         if concerns(&[
             c"appendfsync",
             c"latency-monitor-threshold",
+            c"busy-reply-threshold",
             c"persist.appendonly",
         ]) {
             set(&STALE, true);
@@ -289,6 +291,10 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
             .unwrap_or(0)
     };
     LATENCY_THRESHOLD.store(number(c"latency-monitor-threshold"), Ordering::Relaxed);
+    let busy_after = number(c"busy-reply-threshold");
+    if busy_after > 0 {
+        guard::BUSY_AFTER_MS.store(busy_after, Ordering::Relaxed);
+    }
     // From version 8 on, both servers send replies from their I/O threads
     // right after a command, unless appendfsync says always.
     let overtaken = Version::of(ctx).number.0 >= 8

@@ -4,10 +4,16 @@
 //! sends replies without any hook.
 //!
 //! Only under `appendfsync always`, and only replies that weren't held back.
+//!
+//! An fsync before each script would be one for each writer that uses scripts,
+//! instead of one for all of them at the end of the pass. So it comes only
+//! once a script has come near to the time after which the host goes on
+//! without it; until then what was answered is written, but not synced.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use redis_module::raw;
 
@@ -20,6 +26,13 @@ const UNIT: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_
 static AT_END: AtomicBool = AtomicBool::new(false);
 /// Whether scripts are in use, so that a transaction may hold one.
 static SCRIPTS: AtomicBool = AtomicBool::new(false);
+/// How long a script may run before the host serves others meanwhile
+/// (`busy-reply-threshold`), in ms.
+pub static BUSY_AFTER_MS: AtomicU64 = AtomicU64::new(5_000);
+/// Whether a script took so much of that time that the next may take it all.
+static LONG_SCRIPTS: AtomicBool = AtomicBool::new(false);
+/// When the script began that runs, or ran last in this pass.
+static BEGAN: Exclusive<Option<Instant>> = Exclusive::new(None);
 /// Who called the script that runs, or ran last; 0 if the host doesn't say
 /// (Redis 7.0).
 static CALLER: AtomicU64 = AtomicU64::new(0);
@@ -101,6 +114,16 @@ pub fn watch(ctx: Ctx<'_>, wanted: bool) {
     });
 }
 
+/// A script that began in this pass is over: notes how long it took.
+pub fn script_over() {
+    let took = BEGAN.with(|began| began.take().map(|at| at.elapsed().as_millis()));
+    if let Some(Some(ms)) = took
+        && ms >= u128::from(BUSY_AFTER_MS.load(Ordering::Relaxed) / 10)
+    {
+        state::set(&LONG_SCRIPTS, true);
+    }
+}
+
 /// What the guard must know of a command.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Kind {
@@ -150,7 +173,9 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         return;
     }
     crate::guarded((), || {
+        script_over();
         if kind == Kind::Long {
+            BEGAN.with(|began| *began = Some(Instant::now()));
             state::set(&SCRIPTS, true);
         } else if !state::get(&SCRIPTS) {
             return;
@@ -161,7 +186,14 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         let id = unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(filtered)) };
         CALLER.store(id.unwrap_or(0), Ordering::Relaxed);
         let sync = state::with(None, |engine, host| {
-            engine.owes() && host.detached_ctx().flags() & UNIT == 0
+            let owes = engine.owes() && host.detached_ctx().flags() & UNIT == 0;
+            let long = state::get(&LONG_SCRIPTS);
+            // Should this one take long after all, at least no end of the
+            // process takes what is answered meanwhile.
+            if owes && !long {
+                engine.write_early(host);
+            }
+            owes && long
         });
         if sync == Some(true) {
             state::before_long();

@@ -448,6 +448,11 @@ impl Engine {
         !self.undurable.is_empty()
     }
 
+    /// Writes what is logged, and leaves the fsync to the end of the pass.
+    pub fn write_early(&mut self, host: &mut dyn Host) {
+        self.persist.write_early(host);
+    }
+
     /// Whether a reply that leaves at the end of this pass tells of anything
     /// that must be durable then.
     #[inline]

@@ -134,6 +134,16 @@ impl Persist {
         }
     }
 
+    /// Writes what is logged, and leaves the fsync to the end of the pass. Only
+    /// between execution units.
+    pub fn write_early(&mut self, host: &mut dyn Host) {
+        let now = self.clock.now_ms();
+        if let Some(log) = &mut self.log {
+            log.seal(now, self.settings.aof_timestamp_enabled);
+        }
+        self.write_out(host);
+    }
+
     /// Seals and writes early when the open group has grown large; only
     /// between execution units.
     #[inline]
