@@ -55,6 +55,8 @@ cp -- "$dir/$file" "$part/persist.rdb"
 tool=${REDIS_PERSIST:-$(command -v redis-persist || true)}
 if [ -n "$tool" ]; then
     "$tool" check --no-load "$part" >&2 || fail "the copy isn't sound"
+else
+    echo "backup.sh: redis-persist isn't in the path, so the copy wasn't checked" >&2
 fi
 sync "$part/persist.rdb" "$part"
 mv -T -- "$part" "$folder"

@@ -71,6 +71,15 @@ fn a_backup_under_writes_is_a_moment_of_the_data() {
     let again = backup(&server, &folder);
     assert!(!again.status.success());
     assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"));
+    // Who has no tool to check with is told that nothing was checked.
+    let unchecked = Command::new(workspace().join("docker/backup.sh"))
+        .arg(dir.path().join("unchecked"))
+        .args(["-p", &server.port().to_string()])
+        .env_remove("REDIS_PERSIST")
+        .output()
+        .unwrap();
+    assert!(unchecked.status.success());
+    assert!(String::from_utf8_lossy(&unchecked.stderr).contains("wasn't checked"));
     // A server starts on it, with the log on as well.
     let restored = server_on(&folder, "yes");
     let a = number(restored.words("PERSIST.GET a").unwrap());

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use persist_engine::command::CommandError;
 use persist_engine::command::tape::Tape;
 use persist_engine::engine::Fate;
-
 use redis_module::raw;
 
 use crate::answer::{self, Answer, Handle};
