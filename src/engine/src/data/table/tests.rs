@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::hash::Seed;
 use crate::base::random::SeededRandom;
+use crate::data::entry::SmallEntry;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Fields = Table<SmallEntry>;
