@@ -61,11 +61,11 @@ pub static COMMANDS: &[Admin] = &[
     },
     Admin {
         name: "REWRITE",
-        syntax: "",
+        syntax: "[CANCEL]",
         entry: rewrite,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
-        arity: 1,
+        arity: -1,
         complexity: "O(1)",
         summary: "Rewrites the log in a child process, so that it gets short.",
     },
@@ -176,8 +176,13 @@ fn in_unit(ctx: Ctx<'_>) -> bool {
 }
 
 extern "C" fn rewrite(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_int {
-    on_engine(ctx, argv, argc, |engine, host, ctx, _| {
-        engine.rewrite(host).map(|t| ctx.reply_simple(t))
+    on_engine(ctx, argv, argc, |engine, host, ctx, args| {
+        let done = match args {
+            [_] => engine.rewrite(host),
+            [_, word] if word.eq_ignore_ascii_case(b"CANCEL") => engine.cancel_rewrite(host),
+            _ => Err(CommandError::Syntax),
+        };
+        done.map(|t| ctx.reply_simple(t))
     })
 }
 
@@ -294,7 +299,8 @@ extern "C" fn help(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_
 /// what it may do with others.
 fn acl_help(ctx: Ctx<'_>, user: &[u8]) -> Result<(), CommandError> {
     let Some(lacking) = users::lacking(ctx, user) else {
-        let name = user.escape_ascii();
+        // Not a megabyte back to who sent one.
+        let name = user.get(..128).unwrap_or(user).escape_ascii();
         let text = format!("ERR there is no user '{name}', or this one may not look at users");
         return Err(CommandError::Text(text.into()));
     };

@@ -52,6 +52,12 @@ impl Ctx<'_> {
         self.call_with(name, c"!Ev", args)
     }
 
+    /// As [`call`](Self::call), as the user of the command that runs, whose
+    /// rules must allow it.
+    pub fn call_as_user(self, name: &CStr, args: &[&[u8]]) -> Answer {
+        self.call_with(name, c"ECv", args)
+    }
+
     fn call_with(self, name: &CStr, format: &CStr, args: &[&[u8]]) -> Answer {
         let strings: Vec<HostString> = args.iter().map(|arg| HostString::new(arg)).collect();
         let mut pointers: Vec<_> = strings.iter().map(HostString::as_ptr).collect();

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use persist_engine::command::tape::Tape;
-use persist_engine::command::{Flags, Reply, Spec, table};
+use persist_engine::command::{Flags, Reply, Spec, sort, table};
 use persist_engine::engine::Call;
 use redis_module::raw;
 
@@ -14,7 +14,7 @@ use crate::reply::HostReply;
 use crate::state::{
     self, BLOCK_REFUSED, Caller, HOLDS, HOLDS_WRITERS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH,
 };
-use crate::{blocking, guard, held, pipelines};
+use crate::{blocking, guard, held, pipelines, users};
 
 /// A command's function, as the host calls it.
 pub type Entry =
@@ -132,6 +132,13 @@ fn execute<'a>(
     {
         return ctx.reply_error(text);
     }
+    // BY and GET lead to keys that the host's own check doesn't see.
+    if spec.flags.has(Flags::LEADS)
+        && let Some(error) = sort::denial(args, spec.flags.has(Flags::READONLY))
+        && !users::reads_all_keys(ctx, argv)
+    {
+        return ctx.reply_error(&error.to_string());
+    }
     let db = ctx.db();
     // Asking costs as much as a small command, and only writes need to know.
     let write = spec.may_log();
@@ -143,6 +150,9 @@ fn execute<'a>(
         atomic: flags & (raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA) != 0,
         refuses_block: flags & raw::REDISMODULE_CTX_FLAGS_LUA != 0 && state::get(&BLOCK_REFUSED),
         held: false,
+        // In the window Redis 7.0 ends passes in the middle of a unit, half of
+        // which would be refused then.
+        cannot_wait: write && !can_block(flags) && !state::get(&IN_WINDOW),
     };
     let holds = state::get(&HOLDS);
     let hold = state::get(&HOLDS_WRITERS)

@@ -87,7 +87,7 @@ fn apply_settings() {
 }
 
 /// Hands changed settings to the engine, then lets it write.
-fn before_replies() {
+pub fn before_replies() {
     apply_settings();
     state::before_replies();
 }
@@ -123,9 +123,8 @@ extern "C" fn on_loop(
 /// A background job has ended. This may come in the middle of a long script,
 /// whose unit must stay whole; then the next hook hears of it.
 pub fn work_ended() {
-    let unit = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
     let free = state::with(None, |engine, host| {
-        let free = host.detached_ctx().flags() & unit == 0;
+        let free = host.detached_ctx().flags() & guard::UNIT == 0;
         if free {
             engine.hear(host);
         }
@@ -225,10 +224,20 @@ extern "C" fn on_config(
             c"appendfsync",
             c"latency-monitor-threshold",
             c"busy-reply-threshold",
+            c"proto-max-bulk-len",
             c"persist.appendonly",
         ]) {
             set(&STALE, true);
             read_host_settings(ctx);
+        }
+        // Its reply leaves before the hook: who is told that the log is off,
+        // or synced always from now on, must find it so.
+        if get(&SYNC_EACH)
+            && changed
+                .iter()
+                .any(|name| name.to_bytes().starts_with(b"persist."))
+        {
+            guard::write_before_reply(ctx, ctx.flags() & guard::UNIT != 0);
         }
         // At once: the next command of the pipeline may need it.
         if concerns(&[c"persist.route"])
@@ -294,6 +303,11 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
     let busy_after = number(c"busy-reply-threshold");
     if busy_after > 0 {
         guard::BUSY_AFTER_MS.store(busy_after, Ordering::Relaxed);
+    }
+    let longest = number(c"proto-max-bulk-len");
+    if longest > 0 {
+        let longest = usize::try_from(longest).unwrap_or(usize::MAX);
+        state::with(None, |engine, _| engine.set_string_max(longest));
     }
     // From version 8 on, both servers send replies from their I/O threads
     // right after a command, unless appendfsync says always.

@@ -5,8 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use persist_engine::host::JobPanicked;
 use persist_engine::persist::executor::{Done, Executor, Job};
@@ -15,9 +16,16 @@ use redis_module::raw;
 
 use crate::ffi::host;
 
+/// What the thread is told.
+enum Work {
+    Job(Job),
+    /// To wake the event loop then, unless a job comes before.
+    WakeAt(Instant),
+}
+
 /// Runs jobs on one thread, in order, and wakes the event loop after each.
 pub struct IoThread {
-    jobs: Option<Sender<Job>>,
+    jobs: Option<Sender<Work>>,
     thread: Option<JoinHandle<()>>,
     ends: Receiver<Done>,
     in_flight: usize,
@@ -29,10 +37,10 @@ impl IoThread {
     /// # Errors
     /// The system gives no thread.
     pub fn start() -> std::io::Result<Self> {
-        let (jobs, queue) = channel::<Job>();
+        let (jobs, queue) = channel();
         let (results, ends) = channel();
         let thread = spawn("persist-io", move || {
-            for job in queue {
+            while let Some(job) = next_job(&queue) {
                 let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
                     Box::new(JobPanicked(crate::panic_text(&*panic).to_owned()))
                 });
@@ -58,6 +66,27 @@ impl IoThread {
     }
 }
 
+/// Waits for the next job; `None` when there will be none. Wakes the event loop
+/// when it is told to.
+fn next_job(queue: &Receiver<Work>) -> Option<Job> {
+    let mut work = queue.recv().ok()?;
+    loop {
+        work = match work {
+            Work::Job(job) => return Some(job),
+            Work::WakeAt(at) => {
+                match queue.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                    Ok(work) => work,
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                    Err(RecvTimeoutError::Timeout) => {
+                        wake();
+                        queue.recv().ok()?
+                    }
+                }
+            }
+        };
+    }
+}
+
 /// When the module fails to start, its code is unmapped after this: the
 /// thread must be gone by then.
 impl Drop for IoThread {
@@ -79,7 +108,7 @@ impl Executor for IoThread {
     fn submit(&mut self, job: Job) {
         // The thread ends only after this sender.
         if let Some(jobs) = &self.jobs
-            && jobs.send(job).is_ok()
+            && jobs.send(Work::Job(job)).is_ok()
         {
             self.in_flight += 1;
         }
@@ -100,6 +129,12 @@ impl Executor for IoThread {
     }
     fn in_flight(&self) -> usize {
         self.in_flight
+    }
+    fn wake_in(&mut self, us: u64) {
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only after this sender.
+            let _ = jobs.send(Work::WakeAt(Instant::now() + Duration::from_micros(us)));
+        }
     }
 }
 

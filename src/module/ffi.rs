@@ -143,6 +143,8 @@ fn log_in(ctx: *mut raw::RedisModuleCtx, level: Level, text: &str) {
 /// What a line of CLIENT LIST tells.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientState {
+    /// Whose line it is.
+    pub id: u64,
     /// Bytes that have arrived from it, those of the command that runs and of
     /// the ones before it in the same piece included.
     pub arrived: usize,
@@ -152,20 +154,17 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    fn read(line: &[u8]) -> Self {
-        let field = |name: &[u8]| {
-            let mut words = line.split(|b| *b == b' ');
-            words
-                .find_map(|word| word.strip_prefix(name))
-                .unwrap_or(b"")
-        };
-        ClientState {
-            arrived: std::str::from_utf8(field(b"qbuf="))
-                .ok()
-                .and_then(|n| n.parse().ok())
-                .unwrap_or(0),
-            is_writing: field(b"events=").contains(&b'w'),
-        }
+    /// `None` for what is no such line.
+    fn read(line: &[u8]) -> Option<Self> {
+        let mut words = line.split(|b| *b == b' ');
+        // The host prints them in this order.
+        let mut field = |name: &[u8]| words.find_map(|word| word.strip_prefix(name));
+        let number = |text: Option<&[u8]>| std::str::from_utf8(text?).ok()?.parse().ok();
+        Some(ClientState {
+            id: number(field(b"id="))?,
+            arrived: number(field(b"qbuf="))? as usize,
+            is_writing: field(b"events=")?.contains(&b'w'),
+        })
     }
 }
 
@@ -318,29 +317,55 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// What the host has of a client; `None` if there is no such client.
-    pub fn client_state(self, id: u64) -> Option<ClientState> {
-        // SAFETY: C strings as the format says; the reply's text is read
-        // before it is freed, and freed once.
+    /// What the host has of these clients, as far as there are such. `false` if
+    /// it doesn't say.
+    pub fn client_states(self, ids: &[u64], mut tell: impl FnMut(ClientState)) -> bool {
+        // SAFETY: C strings and as many of the host's as the format and the
+        // length say; those are freed once, and so is the reply, after its
+        // text was read.
         unsafe {
+            let mut words: Vec<*mut raw::RedisModuleString> = ids
+                .iter()
+                .map(|&id| {
+                    host!(RedisModule_CreateStringFromLongLong(
+                        null_mut(),
+                        id as std::ffi::c_longlong
+                    ))
+                })
+                .collect();
             let reply = host!(RedisModule_Call(
                 self.0,
                 c"CLIENT".as_ptr(),
-                c"ccl".as_ptr(),
+                c"ccv".as_ptr(),
                 c"LIST".as_ptr(),
                 c"ID".as_ptr(),
-                id as std::ffi::c_longlong
+                words.as_mut_ptr(),
+                words.len()
             ));
+            for word in words {
+                host!(RedisModule_FreeString(null_mut(), word));
+            }
             if reply.is_null() {
-                return None;
+                return false;
             }
             let mut len = 0;
             let text = host!(RedisModule_CallReplyStringPtr(reply, &raw mut len));
-            let state = (!text.is_null() && len > 0)
-                .then(|| ClientState::read(std::slice::from_raw_parts(text.cast(), len)));
+            let told = !text.is_null();
+            if told {
+                let text: &[u8] = std::slice::from_raw_parts(text.cast(), len);
+                let lines = text.split(|b| *b == b'\n');
+                lines.filter_map(ClientState::read).for_each(&mut tell);
+            }
             host!(RedisModule_FreeCallReply(reply));
-            state
+            told
         }
+    }
+
+    /// What the host has of a client; `None` if there is no such client.
+    pub fn client_state(self, id: u64) -> Option<ClientState> {
+        let mut state = None;
+        self.client_states(&[id], |client| state = Some(client));
+        state
     }
 
     /// The client's id; 0 if there is none.

@@ -17,10 +17,13 @@ use std::time::Instant;
 
 use redis_module::raw;
 
+use crate::events;
 use crate::ffi::{self, Ctx, host};
+use crate::pipelines;
 use crate::state::{self, Exclusive};
 
-const UNIT: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
+/// Set while a transaction or script runs.
+pub const UNIT: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FLAGS_LUA;
 
 /// Whether the log is written as soon as the unit that runs is over.
 static AT_END: AtomicBool = AtomicBool::new(false);
@@ -49,11 +52,14 @@ pub fn tells_ends() -> bool {
     }
 }
 
-/// Writes the log before the reply to this command may leave: after the
-/// transaction or script it belongs to, if the host tells of that; else now,
-/// which splits the unit, as a crash in between could show.
+/// Writes the log, and has changed settings take effect, before the reply to
+/// this command may leave: after the transaction or script it belongs to, if
+/// the host tells of that; else the log is written now, which splits the unit,
+/// as a crash in between could show.
 pub fn write_before_reply(ctx: Ctx<'_>, in_unit: bool) {
-    if !in_unit || !write_at_end(ctx) {
+    if !in_unit {
+        events::before_replies();
+    } else if !write_at_end(ctx) {
         state::before_replies();
     }
 }
@@ -76,7 +82,7 @@ fn write_at_end(ctx: Ctx<'_>) -> bool {
 
 unsafe extern "C" fn unit_ended(_: *mut raw::RedisModuleCtx, _: *mut c_void) {
     state::set(&AT_END, false);
-    crate::guarded((), state::before_replies);
+    crate::guarded((), events::before_replies);
 }
 
 /// The id of the client in whose name a command runs; 0 if it is unknown.
@@ -180,6 +186,7 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         } else if !state::get(&SCRIPTS) {
             return;
         }
+        pipelines::more_is_sent();
         // A script that was queued runs in the name of who says EXEC, which
         // another client's may have come before.
         // SAFETY: as above.

@@ -126,6 +126,7 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
     state::set(&state::BLOCK_REFUSED, version.is_redis_before(7, 4));
     command::register(ctx, version)?;
     route::register(ctx)?;
+    users::register(ctx)?;
     // SAFETY: a valid context, and a callback of the right type.
     unsafe {
         host!(RedisModule_RegisterInfoFunc(
@@ -133,7 +134,7 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
             Some(info::on_info)
         ))
     };
-    lock::acquire(&settings.dir)?;
+    lock::acquire(&settings.dir, settings.file_mode)?;
 
     let threads = |e: std::io::Error| format!("no thread could be started: {e}");
     let mut side = Side {
@@ -144,7 +145,9 @@ fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<(), String> {
         doomed: Vec::new(),
     };
     let parts = Parts {
-        disk: Arc::new(OsDisk),
+        disk: Arc::new(OsDisk {
+            mode: settings.file_mode,
+        }),
         executor: Box::new(IoThread::start().map_err(threads)?),
         clock: Arc::new(SystemClock::new()),
         rng: Box::new(SeededRandom::from_bytes(entropy()?)),

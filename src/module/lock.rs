@@ -6,8 +6,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Name of the lock's file.
-const NAME: &str = "persist.lock";
+use persist_engine::io::mode::FileMode;
+use persist_engine::persist::files::LOCK;
 
 /// Locks the folder for the life of the process. A record lock, since
 /// children don't inherit it: an orphan must not keep a new server out. It
@@ -15,14 +15,14 @@ const NAME: &str = "persist.lock";
 ///
 /// # Errors
 /// Text for the operator.
-pub fn acquire(dir: &str) -> Result<(), String> {
-    let path = Path::new(dir).join(NAME);
+pub fn acquire(dir: &str, mode: FileMode) -> Result<(), String> {
+    let path = Path::new(dir).join(LOCK);
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o600)
+        .mode(mode.of_files())
         .open(&path)
         .map_err(|e| format!("persist.dir can't be used: {}: {e}", path.display()))?;
     let mut lock = whole_file();

@@ -5,7 +5,7 @@ use persist_engine::pipelines::{Clients, Service, length};
 
 use crate::ffi::Ctx;
 use crate::guard;
-use crate::state::{self, Exclusive, IN_WINDOW, SYNC_EACH};
+use crate::state::{Exclusive, FAST, IN_WINDOW, SYNC_EACH, get};
 
 static CLIENTS: Exclusive<Clients> = Exclusive::new(Clients::new());
 
@@ -26,26 +26,46 @@ pub fn unit_is_overtaking(ctx: Ctx<'_>, flags: u32) -> bool {
     let id = guard::client_behind(ctx, flags);
     let first = CLIENTS.with(|all| {
         all.unit_wrote();
-        id != 0 && all.decide(id).first
+        id != 0 && all.decide(id, get(&FAST)).first
     });
+    // Not noted: a script may let the host send more before it ends.
     first == Some(true) && ctx.client_state(id).is_some_and(|client| client.is_writing)
+}
+
+/// Whether this client has still to take something it was sent before; `None`
+/// if the host doesn't say.
+fn is_behind(ctx: Ctx<'_>, id: u64) -> Option<bool> {
+    if let Some(known) = CLIENTS.with(|all| all.is_behind(id)).flatten() {
+        return Some(known);
+    }
+    let ids = CLIENTS.with(|all| all.ask_for(id))?;
+    let mut own = None;
+    let told = ctx.client_states(&ids, |client| {
+        CLIENTS.with(|all| all.note(client.id, client.is_writing));
+        if client.id == id {
+            own = Some(client.is_writing);
+        }
+    });
+    told.then_some(own).flatten()
+}
+
+/// The host may have sent something in the middle of this pass.
+pub fn more_is_sent() {
+    CLIENTS.with(Clients::more_is_sent);
 }
 
 /// Whether the reply to this client's write, which may be held back, should
 /// be; otherwise an fsync at the end of the pass comes before it.
 pub fn should_hold(ctx: Ctx<'_>, args: &[&[u8]]) -> bool {
     // There is no end of the pass to wait for: replies leave before it.
-    if state::get(&SYNC_EACH) {
+    if get(&SYNC_EACH) {
         return true;
     }
     let id = ctx.client_id();
     let late = !guard::tells_ends();
     let known = CLIENTS.with(|all| {
-        let mut service = all.decide(id);
-        if late && !all.is_calm() {
-            service.hold = false;
-        }
-        service
+        let nobody = get(&FAST) || (late && !all.is_calm());
+        all.decide(id, nobody)
     });
     let Some(Service { hold, ask, first }) = known else {
         return true;
@@ -53,11 +73,11 @@ pub fn should_hold(ctx: Ctx<'_>, args: &[&[u8]]) -> bool {
     if !hold {
         // What is still on its way to this client may take the reply along in
         // the middle of the pass. Asked once, since only its end changes that.
-        return first && ctx.client_state(id).is_none_or(|client| client.is_writing);
+        return first && is_behind(ctx, id) != Some(false);
     }
     let more = ask
         && late
-        && !state::get(&IN_WINDOW)
+        && !get(&IN_WINDOW)
         && ctx
             .client_state(id)
             .is_some_and(|client| client.arrived > length(args) && !client.is_writing);

@@ -72,6 +72,9 @@ pub static SYNC_EACH: AtomicBool = AtomicBool::new(false);
 /// Whether replies are held back until what they tell of is durable, as of
 /// the last pass.
 pub static HOLDS: AtomicBool = AtomicBool::new(false);
+/// Whether nobody is held back for that, since the event loop syncs by itself
+/// in no time, as of the last pass.
+pub static FAST: AtomicBool = AtomicBool::new(false);
 /// Whether XREAD's BLOCK is an error in scripts.
 pub static BLOCK_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Whether replies to writes are held back, as of the last pass: for that, or
@@ -122,6 +125,7 @@ pub fn before_replies() {
         side.writers.clear();
         set(&HOLDS, engine.holds());
         set(&HOLDS_WRITERS, engine.holds_writers());
+        set(&FAST, engine.is_disk_fast());
         Some((doomed, side.detached))
     });
     // The engine is free again: closing a client may call back.

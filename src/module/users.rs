@@ -1,10 +1,14 @@
 //! What ACL users may do: a routed command is checked under its durable
 //! name, which rules made for the plain one don't allow by themselves.
 
+use std::ffi::c_int;
+
 use persist_engine::command::{Spec, table};
+use redis_module::raw;
 
 use crate::call::Answer;
-use crate::ffi::Ctx;
+use crate::command::{self, Registration};
+use crate::ffi::{self, Ctx, host};
 
 /// The names of all users.
 pub fn all(ctx: Ctx<'_>) -> Vec<Vec<u8>> {
@@ -96,4 +100,115 @@ pub fn rules(user: &[u8], lacking: &[&Spec]) -> Vec<u8> {
         line.extend(spec.name.bytes().map(|b| b.to_ascii_lowercase()));
     }
     line
+}
+
+/// Registers the command that tells who is asking. The host knows the user
+/// of a command, but ends with a crash if there is none and it is asked for
+/// its name; a command that we run as that user always has one.
+///
+/// # Errors
+/// The host refused it.
+pub fn register(ctx: Ctx<'_>) -> Result<(), String> {
+    command::register_one(
+        ctx,
+        &Registration {
+            name: "_USER",
+            entry: tell_user,
+            flags: "no-auth fast allow-loading allow-stale",
+            categories: "fast",
+            arity: 1,
+            keys: &[],
+            syntax: "",
+            since: "1.0.0",
+            complexity: "O(1)",
+            summary: "Replies the name of the user that runs it, for the module itself.",
+        },
+    )
+}
+
+extern "C" fn tell_user(
+    ctx: *mut raw::RedisModuleCtx,
+    _: *mut *mut raw::RedisModuleString,
+    _: c_int,
+) -> c_int {
+    crate::guarded((), || {
+        // SAFETY: a command's context; the name is a string of its own, freed
+        // once, after its last use.
+        unsafe {
+            let name = host!(RedisModule_GetCurrentUserName(ctx));
+            host!(RedisModule_ReplyWithString(ctx, name));
+            host!(RedisModule_FreeString(ctx, name));
+        }
+    });
+    raw::REDISMODULE_OK as c_int
+}
+
+/// Whether the user of this command may read every key, by rules that allow
+/// the command itself, too. Who has no user (a module, a script of one) may.
+#[cold]
+pub fn reads_all_keys(ctx: Ctx<'_>, argv: &[*mut raw::RedisModuleString]) -> bool {
+    let user = match ctx.call_as_user(c"persist._user", &[]) {
+        Answer::Text(name) => name,
+        Answer::Error(why) => return why.contains("run as user"),
+        _ => return false,
+    };
+    let about = Rules::of(&ctx.call(c"ACL", &[b"GETUSER", &user]));
+    let more: Vec<Rules> = about.selectors.iter().map(Rules::of).collect();
+    if more.is_empty() {
+        return about.read_all();
+    }
+    // The host doesn't say by which of them it let the command through.
+    let mut all = more.iter().chain([&about]);
+    all.any(|rules| rules.read_all() && rules.allow(argv))
+}
+
+/// The rules of a user, or of a selector of one.
+#[derive(Default)]
+struct Rules {
+    commands: String,
+    keys: String,
+    selectors: Vec<Answer>,
+}
+
+impl Rules {
+    /// From fields and values in turn, as ACL GETUSER gives them.
+    fn of(about: &Answer) -> Rules {
+        let mut rules = Rules::default();
+        let about = about.clone().list();
+        for pair in about.chunks_exact(2) {
+            let text = || String::from_utf8_lossy(pair[1].text().unwrap_or_default()).into_owned();
+            match pair[0].text() {
+                Some(b"commands") => rules.commands = text(),
+                Some(b"keys") => rules.keys = text(),
+                Some(b"selectors") => rules.selectors = pair[1].clone().list(),
+                _ => {}
+            }
+        }
+        rules
+    }
+
+    fn read_all(&self) -> bool {
+        let mut keys = self.keys.split(' ');
+        keys.any(|rule| ["~*", "%R~*", "%RW~*", "%WR~*", "allkeys"].contains(&rule))
+    }
+
+    /// Whether a user with these rules alone may run the command.
+    fn allow(&self, argv: &[*mut raw::RedisModuleString]) -> bool {
+        // SAFETY: a user of our own, freed once; C strings; and the strings
+        // of a command.
+        unsafe {
+            let user = host!(RedisModule_CreateModuleUser(c"persist".as_ptr()));
+            for rule in self.commands.split(' ').chain(self.keys.split(' ')) {
+                let rule = ffi::c_string(rule);
+                host!(RedisModule_SetModuleUserACL(user, rule.as_ptr()));
+            }
+            let allowed = host!(RedisModule_ACLCheckCommandPermissions(
+                user,
+                argv.as_ptr().cast_mut(),
+                argv.len() as c_int
+            ));
+            host!(RedisModule_FreeModuleUser(user));
+            allowed == raw::REDISMODULE_OK as c_int
+        }
+    }
 }

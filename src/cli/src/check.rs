@@ -98,7 +98,7 @@ fn check(folder: &Folder, no_load: bool) -> Report<'_> {
     };
     let read =
         bar.sound.iter().any(|f| f.part == Part::Snapshot) || start.as_ref().is_err_and(told);
-    if !read && matches!(OsDisk.exists(&folder.files.snapshot), Ok(true)) {
+    if !read && matches!(OsDisk::PRIVATE.exists(&folder.files.snapshot), Ok(true)) {
         aside = folder.inspect_snapshot(&mut bar).err();
     }
     Report {
@@ -250,7 +250,7 @@ impl Report<'_> {
                     "file": self.folder.short(&fault.path).to_string_lossy(),
                     "part": self.part(fault),
                     "state": "damaged",
-                    "size": OsDisk.len(&fault.path).ok(),
+                    "size": OsDisk::PRIVATE.len(&fault.path).ok(),
                     "offset": fault.why.offset,
                     "line": fault.why.line,
                     "expected": fault.why.expected,

@@ -128,7 +128,7 @@ impl Folder {
     /// memory.
     pub fn loader<'a>(&'a self, limits: &'a Limits) -> Loader<'a> {
         Loader {
-            disk: &OsDisk,
+            disk: &OsDisk::PRIVATE,
             files: &self.files,
             limits,
             truncated_ok: self.settings.aof_load_truncated,
@@ -160,8 +160,8 @@ impl Folder {
 
     /// What changes when files are replaced.
     fn stamp(&self) -> (Option<Vec<u8>>, Option<u64>) {
-        let manifest = read_file(&OsDisk, &self.files.manifest).ok();
-        (manifest, OsDisk.len(&self.files.snapshot).ok())
+        let manifest = read_file(&OsDisk::PRIVATE, &self.files.manifest).ok();
+        (manifest, OsDisk::PRIVATE.len(&self.files.snapshot).ok())
     }
 
     /// A path as it looks from inside the folder.

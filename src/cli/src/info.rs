@@ -236,7 +236,7 @@ fn files(folder: &Folder, bar: &Bar) -> Vec<Value> {
     let mut all = Vec::new();
     let files = &folder.files;
     for dir in [&files.dir, &files.log_dir, &files.quarantine] {
-        for name in OsDisk.list(dir).unwrap_or_default() {
+        for name in OsDisk::PRIVATE.list(dir).unwrap_or_default() {
             let path = dir.join(&name);
             let ours =
                 path == files.snapshot || dir != &files.dir || name.starts_with("temp-persist-");
@@ -246,7 +246,7 @@ fn files(folder: &Folder, bar: &Bar) -> Vec<Value> {
             let sound = bar.sound.iter().find(|f| f.path == path);
             all.push(json!({
                 "file": folder.short(&path).to_string_lossy(),
-                "size": OsDisk.len(&path).ok(),
+                "size": OsDisk::PRIVATE.len(&path).ok(),
                 "counted": sound.map(|f| f.counted),
                 "effects": sound.map(|f| f.effects),
                 "last_seq": sound.map(|f| f.last_seq),

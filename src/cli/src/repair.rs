@@ -8,7 +8,7 @@ use clap::Args;
 use persist_engine::data::value::Limits;
 use persist_engine::io::os::OsDisk;
 use persist_engine::persist::load::LoadError;
-use persist_engine::persist::rescue::{Plan, Salvaged, Until, carry, names, renew};
+use persist_engine::persist::rescue::{Plan, Salvaged, Until, carry, renew};
 use serde_json::json;
 
 use crate::bar::Bar;
@@ -37,9 +37,9 @@ pub struct Options {
     until: Option<Until>,
     /// Instead of cutting the log at the first damage, keep every block of the base and every group of the log that
     /// verifies, those behind damage included: as persist.on-corruption salvage does
-    #[arg(long, conflicts_with_all = ["until", "json"])]
+    #[arg(long, conflicts_with = "until")]
     salvage: bool,
-    /// Tell as JSON what would be left out, and write nothing
+    /// Tell as JSON what would be kept and left out, and write nothing
     #[arg(long, conflicts_with = "yes")]
     json: bool,
 }
@@ -71,6 +71,15 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
         match folder.load(&mut bar) {
             Ok(found) => {
                 drop(bar);
+                if options.json {
+                    let told = json!({
+                        "sound": true,
+                        "keys": found.space.len(),
+                        "sequence": found.seq,
+                        "remarks": found.remarks,
+                    });
+                    return print(&told, out);
+                }
                 for remark in &found.remarks {
                     writeln!(out, "[remark] {remark}")?;
                 }
@@ -90,23 +99,16 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
     let plan = Plan::make(&loader, options.until.unwrap_or(Until::Damage), &mut bar)?;
     drop(bar);
     if options.json {
-        serde_json::to_writer_pretty(&mut *out, &told(&folder, &plan))
-            .map_err(std::io::Error::from)?;
-        writeln!(out)?;
-        return Ok(ExitCode::SUCCESS);
+        return print(&told(&folder, &plan), out);
     }
     let path = options.target.path(&folder)?;
     show(&folder, &plan, out)?;
     options.target.ask(out, &path)?;
-    let numbers = if options.target.in_place() {
-        names::free_numbers(&loader)?
-    } else {
-        (1, 1)
-    };
+    let numbers = options.target.numbers(&loader)?;
     let made = options.target.make(&path, names)?;
     let (history, _) = folder::fresh()?;
     carry(
-        &OsDisk,
+        &OsDisk::PRIVATE,
         &plan,
         &made.files,
         numbers,
@@ -142,7 +144,11 @@ fn salvage(
     let loader = folder.loader(&limits);
     let found = Salvaged::salvage(&loader, why, &mut bar)?;
     drop(bar);
-    for line in &found.report.lines {
+    if options.json {
+        return print(&told_of_salvage(&found), out);
+    }
+    let report = &found.report;
+    for line in report.lines.iter().chain(&report.keys_named) {
         writeln!(out, "[remark] {line}")?;
     }
     writeln!(
@@ -154,16 +160,18 @@ fn salvage(
     )?;
     let path = options.target.path(folder)?;
     options.target.ask(out, &path)?;
-    let numbers = if options.target.in_place() {
-        names::free_numbers(&loader)?
-    } else {
-        (1, 1)
-    };
+    let numbers = options.target.numbers(&loader)?;
     let made = options.target.make(&path, names)?;
     let (history, _) = folder::fresh()?;
     let now = text::now_ms();
-    renew(&OsDisk, &found, &made.files, numbers, history, now)?;
+    renew(&OsDisk::PRIVATE, &found, &made.files, numbers, history, now)?;
     options.target.prove(&made, out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(told: &serde_json::Value, out: &mut dyn Write) -> Outcome {
+    serde_json::to_writer_pretty(&mut *out, told).map_err(std::io::Error::from)?;
+    writeln!(out)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -254,6 +262,7 @@ fn told(folder: &Folder, plan: &Plan) -> serde_json::Value {
         .map(|((db, key), n)| json!({ "db": db, "key": text::json_bytes(key), "effects": n }))
         .collect();
     json!({
+        "sound": false,
         "base": folder.short(&plan.base).to_string_lossy(),
         "base_covers": plan.base_file.covers,
         "sequence": plan.seq,
@@ -272,6 +281,27 @@ fn told(folder: &Folder, plan: &Plan) -> serde_json::Value {
             "keys": keys,
             "more_keys": lost.more_keys,
         },
+    })
+}
+
+fn told_of_salvage(found: &Salvaged) -> serde_json::Value {
+    let report = &found.report;
+    json!({
+        "sound": false,
+        "keys": found.space.len(),
+        "sequence": found.seq,
+        "remarks": report.lines.iter().chain(&report.keys_named).collect::<Vec<_>>(),
+        "lost": {
+            "blocks": report.blocks,
+            "keys_in_blocks": report.keys,
+            "groups": report.groups,
+            "effects": report.effects,
+            "first_sequence": report.seqs.map(|s| s.0),
+            "last_sequence": report.seqs.map(|s| s.1),
+            "bytes": report.bytes,
+        },
+        "doubtful_effects": report.doubtful,
+        "failed_effects": report.failed,
     })
 }
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use persist_engine::data::value::Limits;
 use persist_engine::io::os::OsDisk;
-use persist_engine::persist::rescue::{Reseal, names};
+use persist_engine::persist::rescue::Reseal;
 
 use crate::bar::Bar;
 use crate::folder::{self, Folder};
@@ -64,16 +64,12 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
     }
     writeln!(out, "The data set has {} keys then.", found.keys)?;
     options.target.ask(out, &path)?;
-    let numbers = if options.target.in_place() {
-        names::free_numbers(&loader)?
-    } else {
-        (1, 1)
-    };
+    let numbers = options.target.numbers(&loader)?;
     let made = options.target.make(&path, names)?;
     let fresh = folder::fresh()?;
     found.carry(
         &loader,
-        &OsDisk,
+        &OsDisk::PRIVATE,
         &made.files,
         numbers,
         fresh,

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use persist_engine::io::Disk;
 use persist_engine::io::os::OsDisk;
+use persist_engine::persist::load::{LoadError, Loader};
+use persist_engine::persist::rescue::names;
 
 use crate::bar::Bar;
 use crate::folder::Folder;
@@ -35,9 +37,17 @@ impl Target {
         folder.lock(self.in_place)
     }
 
-    /// Whether the folder itself is changed.
-    pub fn in_place(&self) -> bool {
-        self.in_place
+    /// The numbers of the new log's first files: where it stands among others,
+    /// such as none of those has.
+    ///
+    /// # Errors
+    /// Why the folder can't be read.
+    pub fn numbers(&self, loader: &Loader<'_>) -> Result<(u64, u64), LoadError> {
+        if self.in_place {
+            names::free_numbers(loader)
+        } else {
+            Ok((1, 1))
+        }
     }
 
     /// The folder, which isn't made yet.
@@ -102,7 +112,7 @@ impl Target {
     /// # Errors
     /// The disk's.
     pub fn make(&self, path: &Path, names: &Names) -> Result<Folder, Failure> {
-        OsDisk
+        OsDisk::PRIVATE
             .create_dir(path)
             .map_err(|e| Failure::Told(format!("{}: {e}", path.display()), 1))?;
         Folder::made(path, names)

@@ -32,6 +32,11 @@ fn a_sound_folder_is_left_alone() {
     let said = repair(temp.path(), &["--yes"]);
     assert_eq!(said.code, 0, "{said:?}");
     said.has("There is nothing to repair");
+    for more in [&["--json"][..], &["--json", "--salvage"]] {
+        let told = repair(temp.path(), more).json();
+        assert_eq!(told["sound"], true, "{told:#}");
+        assert!(told["keys"].as_u64().unwrap() > 0, "{told:#}");
+    }
     assert!(image(temp.path()) == before);
 }
 
@@ -207,6 +212,30 @@ fn salvage_of_a_base_and_of_groups_behind_damage() {
         let out = to.to_str().unwrap();
         let said = repair(&dir, &["--salvage", "--to", out]);
         said.has("Nothing was written. Say --yes");
+        let told = repair(&dir, &["--salvage", "--json"]).json();
+        assert_eq!(told["sound"], false, "{told:#}");
+        assert_eq!((&told["keys"], &told["sequence"]), (&4.into(), &6.into()));
+        let lost = &told["lost"];
+        for (name, n) in [
+            ("blocks", 1),
+            ("keys_in_blocks", 1),
+            ("groups", 1),
+            ("effects", 1),
+            ("first_sequence", 5),
+            ("last_sequence", 5),
+        ] {
+            assert_eq!(lost[name], n, "{name}: {told:#}");
+        }
+        assert!(lost["bytes"].as_u64().unwrap() > 0, "{told:#}");
+        assert_eq!(
+            (&told["doubtful_effects"], &told["failed_effects"]),
+            (&1.into(), &0.into())
+        );
+        assert!(
+            told["remarks"].to_string().contains(".base.rdb"),
+            "{told:#}"
+        );
+        assert!(image(&dir) == before, "--json has written");
         let said = match in_place {
             true => repair(&dir, &["--salvage", "--in-place", "--yes"]),
             false => repair(&dir, &["--salvage", "--to", out, "--yes"]),

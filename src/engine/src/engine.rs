@@ -79,6 +79,10 @@ pub struct Call {
     /// Whether its reply is held back until what it tells of is durable;
     /// otherwise that must be so at the end of the pass.
     pub held: bool,
+    /// Whether its client can't be held back, so that a write is refused while
+    /// too much waits to be synced. The same throughout a transaction or
+    /// script, which is refused whole or not at all.
+    pub cannot_wait: bool,
 }
 
 /// What a command came to whose reply can be held back.
@@ -315,6 +319,9 @@ impl Engine {
     ) -> Result<(), CommandError> {
         if spec.flags.has(Flags::WRITE) {
             self.persist.may_write()?;
+            if call.cannot_wait {
+                self.persist.keeps_up()?;
+            }
             self.has_room(spec)?;
         }
         self.run(host, spec, args, call, reply, None)
@@ -376,6 +383,7 @@ impl Engine {
             self.persist.rely_on(seq);
         } else if seq > before && self.persist.holds() {
             self.undurable.note(spec.keys_of(args), seq);
+            self.persist.writer_is_held();
         } else if !held && !self.undurable.is_empty() {
             let needed = self.undurable.needed(spec.keys_of(args));
             self.persist.rely_on(needed);
@@ -432,6 +440,12 @@ impl Engine {
     #[inline]
     pub fn holds(&self) -> bool {
         self.persist.holds()
+    }
+
+    /// Whether an fsync takes so little that the event loop had better do it.
+    #[inline]
+    pub fn is_disk_fast(&self) -> bool {
+        self.persist.is_disk_fast()
     }
 
     /// Whether replies to writes are held back, for that or because too much
@@ -552,6 +566,14 @@ impl Engine {
         self.persist.rewrite(host)
     }
 
+    /// PERSIST.REWRITE CANCEL, with the reply's text.
+    ///
+    /// # Errors
+    /// Nothing to cancel, or nothing that may be.
+    pub fn cancel_rewrite(&mut self, host: &mut dyn Host) -> Result<&'static str, CommandError> {
+        self.persist.cancel_asked_rewrite(host)
+    }
+
     /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_durable`]
     /// for.
     ///
@@ -617,6 +639,11 @@ impl Engine {
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
         settings.set_limits(&mut self.limits);
         self.persist.apply(host, settings);
+    }
+
+    /// The longest string that commands may make from now on, in bytes.
+    pub fn set_string_max(&mut self, bytes: usize) {
+        self.limits.string_max = bytes;
     }
 
     /// The host takes a snapshot of its own at its end: one of ours is wanted,

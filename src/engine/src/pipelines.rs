@@ -18,6 +18,11 @@
 //! tell when it ends, so each of its writes is synced by itself, and a crash
 //! in between shows half of it. So there nobody is blocked at all while
 //! transactions or scripts write durable keys, and for some seconds after.
+//!
+//! A client that isn't blocked must have taken all that it was sent so far:
+//! what waits to be sent would take its reply along in the middle of the pass.
+//! The host is asked that for each such client once a pass, and for all that
+//! wrote lately in one question, since each costs some microseconds.
 
 use std::collections::BTreeMap;
 
@@ -31,6 +36,11 @@ const MANY: u32 = 1 << 20;
 const CALM: u32 = 100;
 /// Clients that haven't written for so many sweeps are forgotten.
 const SWEEPS: u32 = 600;
+/// Clients that wrote in so many passes are asked for together: those whose
+/// next write comes while others' are made durable take turns.
+const TURNS: usize = 3;
+/// So many at most.
+const TOGETHER: usize = 128;
 
 /// How a write is to be served.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +70,8 @@ struct Client {
     released: u64,
     /// Sweeps without a write.
     idle: u32,
+    /// Whether it had still to take something, and as of which state.
+    behind: (u64, bool),
 }
 
 /// All clients that write.
@@ -68,6 +80,10 @@ pub struct Clients {
     by_id: BTreeMap<u64, Client>,
     /// The number of this pass.
     pass: u64,
+    /// The number of this state: what has been sent to whom.
+    state: u64,
+    /// Who wrote in the latest passes and wasn't held back, newest first.
+    latest: [Vec<u64>; TURNS],
     /// Sweeps since a transaction or script wrote durable keys.
     since_unit: u32,
 }
@@ -84,6 +100,8 @@ impl Clients {
         Clients {
             by_id: BTreeMap::new(),
             pass: 1,
+            state: 1,
+            latest: [const { Vec::new() }; TURNS],
             since_unit: 0,
         }
     }
@@ -91,6 +109,45 @@ impl Clients {
     /// A new pass of the event loop.
     pub fn next_pass(&mut self) {
         self.pass += 1;
+        self.latest.rotate_right(1);
+        self.latest[0].clear();
+        self.more_is_sent();
+    }
+
+    /// The host may have sent something since, or tried to: a new pass, or a
+    /// long script, during which it does.
+    pub fn more_is_sent(&mut self) {
+        self.state += 1;
+    }
+
+    /// Whether this client has still to take something it was sent; `None` if
+    /// the host must be asked.
+    pub fn is_behind(&self, id: u64) -> Option<bool> {
+        let (state, behind) = self.by_id.get(&id)?.behind;
+        (state == self.state).then_some(behind)
+    }
+
+    /// Whom to ask the host for when it must be asked for this one.
+    pub fn ask_for(&self, id: u64) -> Vec<u64> {
+        let mut ids = vec![id];
+        // Each where it wrote last.
+        let others = self.latest.iter().zip(0..).flat_map(|(wrote, ago)| {
+            let is_last = move |id: &&u64| {
+                let client = self.by_id.get(id);
+                client.is_some_and(|client| client.pass + ago == self.pass)
+            };
+            wrote.iter().filter(is_last).copied()
+        });
+        let unknown = others.filter(|&other| other != id && self.is_behind(other).is_none());
+        ids.extend(unknown.take(TOGETHER - 1));
+        ids
+    }
+
+    /// What the host answered: whether this client has still to take something.
+    pub fn note(&mut self, id: u64, behind: bool) {
+        if let Some(client) = self.by_id.get_mut(&id) {
+            client.behind = (self.state, behind);
+        }
     }
 
     /// Forgets clients that write no more; to be called some ten times a
@@ -113,8 +170,9 @@ impl Clients {
         self.since_unit >= CALM
     }
 
-    /// Notes a write, and says how to serve it.
-    pub fn decide(&mut self, id: u64) -> Service {
+    /// Notes a write, and says how to serve it; while nobody is to be held, by
+    /// an fsync at the end of the pass.
+    pub fn decide(&mut self, id: u64, nobody: bool) -> Service {
         let pass = self.pass;
         let client = self.by_id.entry(id).or_insert(Client {
             pipelines: false,
@@ -125,6 +183,7 @@ impl Clients {
             held: 0,
             released: 0,
             idle: 0,
+            behind: (0, false),
         });
         client.idle = 0;
         if !client.pipelines && client.released == pass {
@@ -144,7 +203,10 @@ impl Clients {
             client.pipelines = false;
             client.enough = (client.enough * 2).min(MANY);
         }
-        let hold = !client.pipelines;
+        let hold = !client.pipelines && !nobody;
+        if !hold && client.in_pass == 1 {
+            self.latest[0].push(id);
+        }
         client.held = client.held.wrapping_add(u32::from(hold));
         Service {
             hold,
@@ -191,7 +253,7 @@ mod tests {
     fn one_at_a_time_is_held() {
         let mut all = Clients::new();
         for _ in 0..100 {
-            assert!(all.decide(7).hold);
+            assert!(all.decide(7, false).hold);
             all.pass += 1;
             // Its release, and the reply.
             all.release(7);
@@ -202,18 +264,18 @@ mod tests {
     #[test]
     fn what_follows_a_release_in_its_pass_is_a_pipeline() {
         let mut all = Clients::new();
-        assert!(all.decide(7).hold);
+        assert!(all.decide(7, false).hold);
         all.pass += 1;
         all.release(7);
         for _ in 0..15 {
-            assert!(!all.decide(7).hold);
+            assert!(!all.decide(7, false).hold);
         }
         // Another pipeline.
         all.pass += 1;
-        assert!(!all.decide(7).hold);
-        assert!(!all.decide(7).hold);
+        assert!(!all.decide(7, false).hold);
+        assert!(!all.decide(7, false).hold);
         // Somebody else.
-        assert!(all.decide(8).hold);
+        assert!(all.decide(8, false).hold);
     }
 
     #[test]
@@ -221,18 +283,59 @@ mod tests {
         let mut all = Clients::new();
         let mut turns = Vec::new();
         for _ in 0..3 {
-            all.decide(7);
+            all.decide(7, false);
             all.pipelines(7);
             let mut turn = 0;
             loop {
                 all.pass += 1;
                 turn += 1;
-                if all.decide(7).hold {
+                if all.decide(7, false).hold {
                     break;
                 }
             }
             turns.push(turn);
         }
         assert!(turns[0] >= FEW && turns[1] > turns[0] && turns[2] > turns[1]);
+    }
+
+    #[test]
+    fn while_nobody_is_to_be_held_one_question_serves_those_that_write() {
+        let mut all = Clients::new();
+        for id in 1..=3 {
+            assert!(!all.decide(id, true).hold);
+        }
+        assert_eq!(all.is_behind(2), None);
+        assert_eq!(all.ask_for(2), [2, 1, 3]);
+        all.note(1, false);
+        all.note(2, true);
+        assert_eq!(all.is_behind(1), Some(false));
+        assert_eq!(all.is_behind(2), Some(true));
+        assert_eq!(all.ask_for(3), [3]);
+        // Another pass: what was true isn't any more.
+        all.next_pass();
+        assert_eq!(all.is_behind(1), None);
+        for id in [1, 3] {
+            assert!(!all.decide(id, true).hold);
+        }
+        assert_eq!(all.ask_for(3), [3, 1, 2]);
+        all.note(3, false);
+        // A long script.
+        all.more_is_sent();
+        assert_eq!(all.is_behind(3), None);
+        // Who hasn't written for some passes isn't asked for.
+        for _ in 0..TURNS {
+            all.next_pass();
+        }
+        assert_eq!(all.ask_for(3), [3]);
+    }
+
+    #[test]
+    fn not_too_many_are_asked_for_at_once() {
+        let mut all = Clients::new();
+        for id in 0..1_000 {
+            all.decide(id, true);
+        }
+        let asked = all.ask_for(500);
+        assert_eq!((asked.len(), asked[0]), (TOGETHER, 500));
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::data::value::Limits;
+use crate::io::mode::FileMode;
 
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
@@ -147,6 +148,15 @@ pub static SETTINGS: &[Setting] = &[
         true,
         "First part of the names of the log's files.",
     ),
+    Setting {
+        name: "file-mode",
+        kind: SettingKind::Choice {
+            default: "600",
+            words: FileMode::WORDS,
+        },
+        immutable: true,
+        about: "Who gets at the files: their permission bits, in octal. Folders have the x bits that belong to it.",
+    },
     text(
         "save",
         "default",
@@ -181,7 +191,7 @@ pub static SETTINGS: &[Setting] = &[
         0,
         i32::MAX as i64,
         false,
-        "Under everysec, hold writers back while anything has waited longer to be synced; 0 is never.",
+        "Under everysec, hold writers back, and refuse transactions and scripts that write, while anything has waited longer to be synced; 0 is never.",
     ),
     flag(
         "aof-timestamp-enabled",
@@ -319,6 +329,7 @@ pub struct Settings {
     pub dbfilename: String,
     pub appenddirname: String,
     pub appendfilename: String,
+    pub file_mode: FileMode,
     pub save: String,
     pub stop_writes_on_bgsave_error: bool,
     pub rdbcompression: bool,
@@ -353,6 +364,7 @@ impl Default for Settings {
             dbfilename: "persist.rdb".into(),
             appenddirname: "persist-aof".into(),
             appendfilename: "persist.aof".into(),
+            file_mode: FileMode::Owner,
             save: "default".into(),
             stop_writes_on_bgsave_error: true,
             rdbcompression: true,
@@ -498,6 +510,11 @@ impl Settings {
                     }
                 }
             }
+            "file-mode" => {
+                self.file_mode = FileMode::parse(value).ok_or_else(|| {
+                    BadSetting("argument(s) must be one of the following: 600, 640, 660".into())
+                })?;
+            }
             "on-corruption" => {
                 self.on_corruption = match value {
                     "stop" => OnCorruption::Stop,
@@ -573,6 +590,7 @@ impl Settings {
                 FsyncPolicy::Everysec => "everysec",
                 FsyncPolicy::No => "no",
             }),
+            "file-mode" => SettingValue::Text(self.file_mode.word()),
             "on-corruption" => SettingValue::Text(match self.on_corruption {
                 OnCorruption::Stop => "stop",
                 OnCorruption::Salvage => "salvage",
@@ -616,61 +634,4 @@ pub enum SettingValue<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn declarations_and_defaults_agree() {
-        let mut settings = Settings::default();
-        for s in SETTINGS {
-            let value = settings.clone();
-            match (s.kind, value.get(s.name)) {
-                (SettingKind::Bool { default }, Some(SettingValue::Bool(b))) => {
-                    assert_eq!(b, default, "{}", s.name);
-                    settings.set_bool(s.name, !b).unwrap();
-                    assert_eq!(settings.get(s.name), Some(SettingValue::Bool(!b)));
-                }
-                (
-                    SettingKind::Number {
-                        default, min, max, ..
-                    },
-                    Some(SettingValue::Number(n)),
-                ) => {
-                    assert_eq!(n, default, "{}", s.name);
-                    assert!(min <= n && n <= max);
-                    settings.set_number(s.name, n + 1).unwrap();
-                    assert_eq!(settings.get(s.name), Some(SettingValue::Number(n + 1)));
-                }
-                (
-                    SettingKind::Text { default } | SettingKind::Choice { default, .. },
-                    Some(SettingValue::Text(t)),
-                ) => {
-                    assert_eq!(t, default, "{}", s.name);
-                }
-                (kind, value) => panic!("{}: {kind:?} is {value:?}", s.name),
-            }
-        }
-    }
-
-    #[test]
-    fn bad_texts_are_refused() {
-        let mut s = Settings::default();
-        for (name, value) in [
-            ("dbfilename", "../x"),
-            ("dbfilename", ""),
-            ("appenddirname", "a/b"),
-            ("appendfilename", "a b"),
-            ("save", "60"),
-            ("save", "0 1"),
-            ("save", "a b"),
-            ("appendfsync", "sometimes"),
-        ] {
-            assert!(s.set_text(name, value).is_err(), "{name} {value}");
-        }
-        assert_eq!(s, Settings::default());
-        s.set_text("save", "").unwrap();
-        assert!(s.save_points().is_empty());
-        s.set_text("save", "60 1 10 5").unwrap();
-        assert_eq!(s.save_points().len(), 2);
-    }
-}
+mod tests;

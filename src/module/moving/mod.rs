@@ -246,10 +246,11 @@ impl Move {
             foreign,
             changed,
         } = self.counts;
-        let (what, there) = match self.way {
-            Way::Adopt => ("adopted", "durable"),
-            Way::Release { keep: false } => ("released", "the server's"),
-            Way::Release { keep: true } => ("copied", "the server's"),
+        // Not the pattern: it may be a key.
+        let (command, what, there) = match self.way {
+            Way::Adopt => ("PERSIST.ADOPT", "adopted", "durable"),
+            Way::Release { keep: false } => ("PERSIST.RELEASE", "released", "the server's"),
+            Way::Release { keep: true } => ("PERSIST.RELEASE", "copied", "the server's"),
         };
         let end = match status {
             "" => String::new(),
@@ -263,8 +264,7 @@ impl Move {
         ctx.log(
             level,
             &format!(
-                "'{}': {moved} keys {what}, {skipped} left since a key of that name is {there} already, {foreign} of a kind that can't move, {changed} on both sides since they changed again and again{end}",
-                self.pattern.escape_ascii()
+                "{command}: {moved} keys {what}, {skipped} left since a key of that name is {there} already, {foreign} of a kind that can't move, {changed} on both sides since they changed again and again{end}",
             ),
         );
     }

@@ -77,7 +77,7 @@ impl Rig {
     pub fn at(settings: Settings, now: u64) -> Result<Rig, OpenError> {
         let clock = Arc::new(ManualClock::new(now));
         let parts = Parts {
-            disk: Arc::new(OsDisk),
+            disk: Arc::new(OsDisk::PRIVATE),
             executor: Box::new(InlineExecutor::default()),
             clock: clock.clone() as Arc<dyn Clock + Send + Sync>,
             rng: Box::new(SeededRandom::new(now)),

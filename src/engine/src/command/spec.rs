@@ -10,7 +10,7 @@ pub type Handler = fn(&mut Cx<'_>, &[&[u8]]) -> Result<(), CommandError>;
 
 /// What the host must know of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flags(pub u8);
+pub struct Flags(pub u16);
 
 impl Flags {
     /// Changes keys.
@@ -30,6 +30,8 @@ impl Flags {
     pub const BLOCKING: Flags = Flags(64);
     /// Not from scripts of Redis before 7.2.
     pub const NOSCRIPT: Flags = Flags(128);
+    /// Leads to keys that its arguments don't name.
+    pub const LEADS: Flags = Flags(256);
 
     /// Both.
     pub const fn or(self, other: Flags) -> Flags {

@@ -4,9 +4,6 @@
 use super::entry::{Entry, Payload};
 use super::value::{Kind, Value};
 
-/// Longest string there may be, as Redis's `proto-max-bulk-len`.
-pub const MAX_LEN: usize = 512 << 20;
-
 /// What lies between the end of a small string and a write beyond it.
 static ZEROS: [u8; 16384] = [0; 16384];
 

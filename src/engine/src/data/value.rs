@@ -56,6 +56,12 @@ impl Kind {
     }
 
     /// Whether `payload` is a well-formed small value of this kind.
+    ///
+    /// Whether a member or field stands twice isn't looked for. No command makes
+    /// that and a checksum keeps damage out, so only a forger could; it stays
+    /// a value like any other, of which removing that member leaves one. To look
+    /// (a 32-bit print of each, compared with those before) made loading mixed
+    /// data 12 % slower.
     pub fn is_packed_payload(self, payload: &[u8]) -> bool {
         match self {
             Kind::String => true,
@@ -148,6 +154,9 @@ pub struct Limits {
     pub list_max_listpack_bytes: usize,
     /// Most members of a set of integers that OBJECT ENCODING calls an intset.
     pub set_max_intset_entries: usize,
+    /// Longest string that a command may make, in bytes: the host's
+    /// `proto-max-bulk-len`.
+    pub string_max: usize,
     /// Longest string that shares its key's allocation, in bytes.
     pub string_max_small: usize,
     /// Most entries of a block of a stream, removed ones too; 0 is no limit.
@@ -172,6 +181,7 @@ impl Default for Limits {
             list_max_listpack_entries: usize::MAX,
             list_max_listpack_bytes: 8192,
             set_max_intset_entries: 512,
+            string_max: 512 << 20,
             string_max_small: 16384,
             stream_node_max_entries: 100,
             stream_node_max_bytes: 4096,

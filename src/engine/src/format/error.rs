@@ -95,7 +95,25 @@ impl fmt::Display for ReadError {
     }
 }
 
+/// What stands where something else should, in a file of keys and values:
+/// never they themselves, since this goes into logs.
+pub(crate) fn glance(bytes: &[u8]) -> String {
+    const BEGINNINGS: [&str; 8] = [
+        "RPERSIST", "RPERSEND", "PBLK", "REDIS", "#PG1", "#TS:", "*", "$",
+    ];
+    let known = |word: &&&str| bytes.starts_with(word.as_bytes());
+    match bytes {
+        [] => "the end".into(),
+        [0, ..] if bytes.iter().take(16).all(|byte| *byte == 0) => "zeros".into(),
+        _ => match BEGINNINGS.iter().find(known) {
+            Some(word) => format!("{word:?} and what doesn't belong there"),
+            None => "other bytes".into(),
+        },
+    }
+}
+
 /// The first bytes of `bytes` as they can be shown: quoted, escaped, short.
+/// Not of files that hold keys and values.
 pub(crate) fn excerpt(bytes: &[u8]) -> String {
     const SHOWN: usize = 24;
     if bytes.is_empty() {
@@ -125,5 +143,12 @@ mod tests {
         );
         assert_eq!(excerpt(&[0; 30]).len(), 24 * 4 + 5);
         assert_eq!(excerpt(b""), "the end");
+        assert_eq!(glance(b""), "the end");
+        assert_eq!(glance(&[0; 30]), "zeros");
+        assert_eq!(glance(b"secret"), "other bytes");
+        assert_eq!(
+            glance(b"$6\r\nsecret"),
+            "\"$\" and what doesn't belong there"
+        );
     }
 }

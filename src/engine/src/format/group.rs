@@ -32,7 +32,7 @@
 //!
 //! What becomes of a file with a bad group: see [`GroupScanner`].
 
-use super::error::{FormatError, excerpt};
+use super::error::{FormatError, glance};
 use super::{HistoryId, decimal, hex};
 use crate::base::checksum::{Crc64, crc64};
 use std::io::Write as _;
@@ -207,7 +207,7 @@ impl UnverifiedGroup {
 
     /// As [`UnverifiedGroup::parse`], but the payload may be cut off.
     pub(crate) fn parse_line(bytes: &[u8], offset: u64) -> Result<Self, FormatError> {
-        let error = |expected: &'static str| FormatError::new(offset, expected, excerpt(bytes));
+        let error = |expected: &'static str| FormatError::new(offset, expected, glance(bytes));
         let line = bytes
             .first_chunk()
             .ok_or_else(|| error("a whole group line"))?;

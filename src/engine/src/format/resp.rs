@@ -4,7 +4,7 @@
 //! starts with `#` where a command could start is an annotation: skipped.
 //! The reader never copies: arguments are slices of the log's bytes.
 
-use super::error::{FormatError, excerpt};
+use super::error::{FormatError, glance};
 
 /// No command of one argument, the empty one, is shorter than this.
 const MIN_ARG: usize = b"$0\r\n\r\n".len();
@@ -161,7 +161,7 @@ impl<'a> CommandReader<'a> {
 
     #[cold]
     fn error(&self, at: usize, expected: &'static str) -> FormatError {
-        let found = excerpt(self.bytes.get(at..).unwrap_or_default());
+        let found = glance(self.bytes.get(at..).unwrap_or_default());
         FormatError::new(self.base + at as u64, expected, found)
     }
 }

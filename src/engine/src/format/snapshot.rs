@@ -67,7 +67,7 @@
 use std::io::{self, Read, Write};
 
 use super::error::FormatError;
-use super::{HistoryId, error::excerpt};
+use super::{HistoryId, error::glance};
 use crate::base::checksum::{Crc64, crc64};
 use crate::data::packed::{self, push_varint};
 use crate::data::value::Kind;
@@ -176,7 +176,7 @@ impl SnapshotHeader {
             return Err(FormatError::new(
                 0,
                 "the magic RPERSIST of a snapshot",
-                excerpt(head),
+                glance(head),
             ));
         }
         let version = u32_at(head, 8);

@@ -31,6 +31,8 @@ pub enum Op {
     CreateDir,
     /// [`Disk::sync_dir`]
     SyncDir,
+    /// [`Disk::set_mode`]
+    SetMode,
 }
 
 /// An error to be made, as often as needed.
@@ -369,6 +371,11 @@ impl Disk for FaultyDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.faults.change(Op::CreateDir)?;
         self.inner.create_dir(path)
+    }
+
+    fn set_mode(&self, path: &Path) -> io::Result<()> {
+        self.faults.change(Op::SetMode)?;
+        self.inner.set_mode(path)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

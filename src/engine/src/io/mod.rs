@@ -3,6 +3,7 @@
 //!
 //! - [`os`]: the operating system's files.
 //! - [`mem`]: in memory, with what a crash would leave.
+//! - [`mode`]: permission bits.
 //! - [`faulty`]: wraps a disk and fails the n-th operation.
 //! - [`pause`]: what goes on while a simulated fsync is under way.
 //! - [`replace`]: the one way to replace a file durably.
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub mod faulty;
 pub mod mem;
+pub mod mode;
 pub mod os;
 pub mod pause;
 pub mod replace;
@@ -71,7 +73,8 @@ pub trait ReadDisk: Send + Sync {
 /// What survives a power failure: a file's bytes after [`File::sync`]; its
 /// name, and that a name is gone, after [`Disk::sync_dir`] of the folder.
 pub trait Disk: ReadDisk {
-    /// Creates a file for appending, mode 0600.
+    /// Creates a file for appending. Never, not even for a moment, may it be
+    /// open to more people than `persist.file-mode` says.
     ///
     /// # Errors
     /// `AlreadyExists` if the name is taken, or whatever the disk reports.
@@ -102,8 +105,8 @@ pub trait Disk: ReadDisk {
     /// file systems have no hard links: then copy).
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Creates a folder, mode 0700; fine if it is there already. Its parent
-    /// must exist.
+    /// Creates a folder, with the same limits; fine if it is there already.
+    /// Its parent must exist.
     ///
     /// # Errors
     /// Whatever the disk reports.
@@ -121,6 +124,15 @@ pub trait Disk: ReadDisk {
     /// `NotFound`, `InvalidInput` if the file is shorter than `len`, or
     /// whatever else the disk reports.
     fn truncate(&self, path: &Path, len: u64) -> io::Result<()>;
+
+    /// Gives a file or folder that is there the mode of those that are made
+    /// now; fine if it isn't there. A disk without modes has nothing to do.
+    ///
+    /// # Errors
+    /// Whatever the disk reports; then it is as it was.
+    fn set_mode(&self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
 
     /// How many bytes this process may still write to the file system of
     /// `dir`. A disk that knows of no limit says so by the greatest number.

@@ -1,15 +1,35 @@
 //! The operating system's files.
 
+use super::mode::FileMode;
 use super::{Disk, File, ReadDisk, ReadFile};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 /// The operating system's files. Paths are the caller's, used as they are.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OsDisk;
+#[derive(Clone, Copy, Debug)]
+pub struct OsDisk {
+    /// Of the files that it makes; folders have the bits to match.
+    pub mode: FileMode,
+}
+
+impl OsDisk {
+    /// Nobody but the owner reads what it makes.
+    pub const PRIVATE: OsDisk = OsDisk {
+        mode: FileMode::Owner,
+    };
+}
+
+/// The permissions of `about` with `bits` in the place of the lowest nine;
+/// `None` if they are these already.
+fn changed(about: &fs::Metadata, bits: u32) -> Option<Permissions> {
+    let now = about.permissions().mode();
+    // A folder keeps its set-group-ID bit.
+    let wanted = now & 0o7000 | bits;
+    (now & 0o7777 != wanted).then(|| Permissions::from_mode(wanted))
+}
 
 struct OsReadFile(fs::File);
 
@@ -111,8 +131,14 @@ impl Disk for OsDisk {
         let file = options
             .append(true)
             .create_new(true)
-            .mode(0o600)
+            .mode(self.mode.of_files())
             .open(path)?;
+        // What the umask took away. Until here it was open to nobody whom the
+        // setting doesn't let in. A file system without modes refuses; that
+        // is told at the start, when all files get theirs.
+        if let Some(wanted) = changed(&file.metadata()?, self.mode.of_files()) {
+            let _ = file.set_permissions(wanted);
+        }
         Ok(Arc::new(OsFile(file)))
     }
 
@@ -135,9 +161,34 @@ impl Disk for OsDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        match fs::DirBuilder::new().mode(0o700).create(path) {
+        let bits = self.mode.of_folders();
+        match fs::DirBuilder::new().mode(bits).create(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            other => other,
+            Ok(()) => {
+                if let Some(wanted) = changed(&fs::symlink_metadata(path)?, bits) {
+                    let _ = fs::set_permissions(path, wanted);
+                }
+                Ok(())
+            }
+            failed => failed,
+        }
+    }
+
+    fn set_mode(&self, path: &Path) -> io::Result<()> {
+        let about = match fs::symlink_metadata(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            about => about?,
+        };
+        let kind = about.file_type();
+        let bits = match () {
+            () if kind.is_file() => self.mode.of_files(),
+            () if kind.is_dir() => self.mode.of_folders(),
+            // A link's target may be anybody's.
+            () => return Ok(()),
+        };
+        match changed(&about, bits) {
+            Some(wanted) => fs::set_permissions(path, wanted),
+            None => Ok(()),
         }
     }
 
@@ -189,33 +240,43 @@ mod tests {
     fn files() {
         let dir = TempDir::new("files");
         let (a, b) = (dir.0.join("a"), dir.0.join("b"));
-        let file = OsDisk.create_new(&a).unwrap();
+        let file = OsDisk::PRIVATE.create_new(&a).unwrap();
         assert_eq!(mode(&a), 0o600);
-        let again = OsDisk.create_new(&a).err().unwrap();
+        let again = OsDisk::PRIVATE.create_new(&a).err().unwrap();
         assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         append_all(&*file, b"hello").unwrap();
         file.sync().unwrap();
-        append_all(&*OsDisk.open_append(&a).unwrap(), b" world").unwrap();
+        append_all(&*OsDisk::PRIVATE.open_append(&a).unwrap(), b" world").unwrap();
         append_all(&*file, b"!").unwrap();
-        assert_eq!(read_file(&OsDisk, &a).unwrap(), b"hello world!");
-        assert_eq!((file.len().unwrap(), OsDisk.len(&a).unwrap()), (12, 12));
+        assert_eq!(read_file(&OsDisk::PRIVATE, &a).unwrap(), b"hello world!");
+        assert_eq!(
+            (file.len().unwrap(), OsDisk::PRIVATE.len(&a).unwrap()),
+            (12, 12)
+        );
 
         file.truncate(11).unwrap();
-        OsDisk.truncate(&a, 5).unwrap();
-        assert!(file.truncate(6).is_err() && OsDisk.truncate(&a, 6).is_err());
+        OsDisk::PRIVATE.truncate(&a, 5).unwrap();
+        assert!(file.truncate(6).is_err() && OsDisk::PRIVATE.truncate(&a, 6).is_err());
         let mut buf = [0; 9];
-        assert_eq!(OsDisk.open(&a).unwrap().read_at(&mut buf, 3).unwrap(), 2);
+        assert_eq!(
+            OsDisk::PRIVATE
+                .open(&a)
+                .unwrap()
+                .read_at(&mut buf, 3)
+                .unwrap(),
+            2
+        );
         assert_eq!(&buf[..2], b"lo");
 
-        OsDisk.hard_link(&a, &b).unwrap();
-        assert!(OsDisk.hard_link(&a, &b).is_err());
-        OsDisk.rename(&a, &dir.0.join("c")).unwrap();
-        OsDisk.sync_dir(&dir.0).unwrap();
-        assert_eq!(OsDisk.list(&dir.0).unwrap(), ["b", "c"]);
-        OsDisk.remove(&b).unwrap();
-        assert!(!OsDisk.exists(&b).unwrap());
+        OsDisk::PRIVATE.hard_link(&a, &b).unwrap();
+        assert!(OsDisk::PRIVATE.hard_link(&a, &b).is_err());
+        OsDisk::PRIVATE.rename(&a, &dir.0.join("c")).unwrap();
+        OsDisk::PRIVATE.sync_dir(&dir.0).unwrap();
+        assert_eq!(OsDisk::PRIVATE.list(&dir.0).unwrap(), ["b", "c"]);
+        OsDisk::PRIVATE.remove(&b).unwrap();
+        assert!(!OsDisk::PRIVATE.exists(&b).unwrap());
         assert_eq!(
-            OsDisk.open_append(&b).err().unwrap().kind(),
+            OsDisk::PRIVATE.open_append(&b).err().unwrap().kind(),
             io::ErrorKind::NotFound
         );
     }
@@ -224,12 +285,37 @@ mod tests {
     fn folders() {
         let dir = TempDir::new("folders");
         let sub = dir.0.join("sub");
-        OsDisk.create_dir(&sub).unwrap();
-        OsDisk.create_dir(&sub).unwrap();
+        OsDisk::PRIVATE.create_dir(&sub).unwrap();
+        OsDisk::PRIVATE.create_dir(&sub).unwrap();
         assert_eq!(mode(&sub), 0o700);
-        assert!(OsDisk.list(&dir.0).unwrap().is_empty());
-        assert!(OsDisk.exists(&sub).unwrap());
-        OsDisk.create_new(&dir.0.join("file")).unwrap();
-        assert!(OsDisk.create_dir(&dir.0.join("file")).is_err());
+        assert!(OsDisk::PRIVATE.list(&dir.0).unwrap().is_empty());
+        assert!(OsDisk::PRIVATE.exists(&sub).unwrap());
+        OsDisk::PRIVATE.create_new(&dir.0.join("file")).unwrap();
+        assert!(OsDisk::PRIVATE.create_dir(&dir.0.join("file")).is_err());
+    }
+
+    #[test]
+    fn what_is_there_gets_the_mode_of_what_is_made() {
+        let dir = TempDir::new("modes");
+        let (file, sub, link) = (dir.0.join("f"), dir.0.join("d"), dir.0.join("l"));
+        fs::write(&file, b"").unwrap();
+        fs::create_dir(&sub).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
+        let before = mode(&link);
+        let disk = OsDisk {
+            mode: FileMode::GroupReads,
+        };
+        for path in [&file, &sub, &link, &dir.0.join("gone")] {
+            disk.set_mode(path).unwrap();
+        }
+        assert_eq!(
+            (mode(&file), mode(&sub), mode(&link)),
+            (0o640, 0o750, before)
+        );
+        // A folder that gives its group to what is in it goes on doing so.
+        fs::set_permissions(&sub, Permissions::from_mode(0o2770)).unwrap();
+        disk.set_mode(&sub).unwrap();
+        let bits = fs::metadata(&sub).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(bits, 0o2750);
     }
 }

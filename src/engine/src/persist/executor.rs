@@ -21,6 +21,9 @@ pub trait Executor {
     fn wait(&mut self) -> Option<Done>;
     /// Jobs submitted whose end nobody has taken yet.
     fn in_flight(&self) -> usize;
+    /// Wakes the event loop after so many us, if nothing else does before.
+    /// Where passes come anyway there is nothing to do.
+    fn wake_in(&mut self, _us: u64) {}
 }
 
 /// Runs each job when its end is asked for: what tests use, and one thread

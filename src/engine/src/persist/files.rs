@@ -17,9 +17,14 @@ pub struct Files {
     pub manifest: PathBuf,
     /// Where what can't be used is moved.
     pub quarantine: PathBuf,
+    /// What a server locks while it owns the folder.
+    pub lock: PathBuf,
     prefix: String,
     pid: u32,
 }
+
+/// Name of the lock's file.
+pub const LOCK: &str = "persist.lock";
 
 /// How names of temporary files begin. The host's own (`temp-<pid>.rdb`) may
 /// stand in the same folder and must not match.
@@ -34,6 +39,7 @@ impl Files {
             snapshot: dir.join(&settings.dbfilename),
             manifest: log_dir.join(format!("{}.manifest", settings.appendfilename)),
             quarantine: dir.join("quarantine"),
+            lock: dir.join(LOCK),
             prefix: settings.appendfilename.clone(),
             dir,
             log_dir,

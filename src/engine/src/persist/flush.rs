@@ -7,6 +7,7 @@
 
 use super::log::Mark;
 use super::{JobEnd, Persist};
+use crate::command::CommandError;
 use crate::format::manifest::Manifest;
 use crate::host::{Host, Level};
 use crate::io::{DiskError, OnPath};
@@ -14,10 +15,12 @@ use crate::settings::FsyncPolicy;
 
 /// Between two background fsyncs under `everysec`, in us.
 const SYNC_EVERY_US: u64 = 1_000_000;
-/// An fsync that takes less doesn't show in the event loop, in us.
+/// An fsync that takes less doesn't show in the event loop, in us: most of the
+/// latest on a fast disk do, and none takes longer than the other.
 const FAST_FSYNC_US: u64 = 400;
-/// So many have to be that fast in a row.
-const FEW_FSYNCS: usize = 4;
+const SLOW_FSYNC_US: u64 = 4 * FAST_FSYNC_US;
+/// So many are the latest.
+const FEW_FSYNCS: usize = 16;
 /// Fsync latencies remembered.
 const LATENCIES: usize = 512;
 
@@ -34,6 +37,8 @@ pub struct Timings {
     pub behind: bool,
     /// Whether the operator was told that fsync is slow.
     pub told_slow: bool,
+    /// When the event loop will turn by itself for an fsync that waits.
+    pub wakes_at_us: u64,
 }
 
 impl Persist {
@@ -218,6 +223,7 @@ impl Persist {
         if !log.has_unsynced() {
             return;
         }
+        self.gather.begun();
         let begun = self.clock.monotonic_us();
         let path = log.target.path.clone();
         let result = log.target.file.sync().on("fsync", &path);
@@ -241,17 +247,39 @@ impl Persist {
         self.holds() || self.is_behind()
     }
 
+    /// Whether a write may run whose client can't be held back. The answer
+    /// changes only at the end of a pass and between units.
+    ///
+    /// # Errors
+    /// What the client is told otherwise.
+    pub fn keeps_up(&self) -> Result<(), CommandError> {
+        if !self.is_behind() {
+            return Ok(());
+        }
+        Err(CommandError::text(
+            "TRYAGAIN The disk is further behind than persist.max-at-risk-ms allows, and transactions and scripts can't be held back until it catches up: their durable writes are refused. Nothing durable was changed. See at_risk_ms in PERSIST.INFO.",
+        ))
+    }
+
     fn is_behind(&self) -> bool {
         self.timings.behind
             && self.settings.appendfsync == FsyncPolicy::Everysec
             && self.log_is_in_force()
     }
 
-    /// Whether the latest fsyncs took no longer than waking a thread and being
-    /// woken by it does: then the event loop had better sync itself.
-    fn is_disk_fast(&self) -> bool {
+    /// Whether fsyncs take no longer than waking a thread and being woken by it
+    /// does: then the event loop had better sync itself.
+    pub fn is_disk_fast(&self) -> bool {
         let latest = self.counters.fsync_us.iter().rev().take(FEW_FSYNCS);
-        latest.clone().count() == FEW_FSYNCS && latest.max().is_some_and(|us| *us < FAST_FSYNC_US)
+        let (mut all, mut fast) = (0, 0);
+        for us in latest {
+            if *us > SLOW_FSYNC_US {
+                return false;
+            }
+            all += 1;
+            fast += usize::from(*us < FAST_FSYNC_US);
+        }
+        all == FEW_FSYNCS && fast > all / 2
     }
 
     /// Begins a background fsync: at once under `always`, where somebody may
@@ -270,10 +298,29 @@ impl Persist {
         let now = self.clock.monotonic_us();
         let Some(log) = &self.log else { return };
         let is_time = asked || now - self.timings.last_sync_us >= SYNC_EVERY_US;
-        if !log.has_unsynced() || !is_time {
+        if !log.has_unsynced() || !is_time || (always && self.is_gathering(now)) {
             return;
         }
         self.begin_sync();
+    }
+
+    /// A client is held whose write waits for an fsync.
+    #[inline]
+    pub fn writer_is_held(&mut self) {
+        self.gather.joined();
+    }
+
+    /// Whether the next fsync waits a moment for more writers.
+    fn is_gathering(&mut self, now: u64) -> bool {
+        let until = self.gather.waits_until(now);
+        let Some(until) = until.filter(|_| !self.sync_is_asked()) else {
+            return false;
+        };
+        if self.timings.wakes_at_us != until {
+            self.timings.wakes_at_us = until;
+            self.exec.wake_in(until - now);
+        }
+        true
     }
 
     /// The number of the last change.
@@ -309,6 +356,7 @@ impl Persist {
         self.timings.last_sync_us = now;
         self.timings.syncing_since_us = Some(now);
         self.timings.told_slow = false;
+        self.gather.begun();
         let (target, mark) = (log.target.clone(), log.written());
         let clock = self.clock.clone();
         self.submit_on_log(move || {
@@ -333,6 +381,7 @@ impl Persist {
         result: Result<Option<Box<Manifest>>, DiskError>,
     ) {
         self.timings.syncing_since_us = None;
+        self.gather.ended(self.clock.monotonic_us(), took_us);
         // The event loop or a client waited for it.
         if self.settings.appendfsync == FsyncPolicy::Always {
             host.latency("persist-aof-fsync-always", took_us / 1000);

@@ -1,6 +1,7 @@
 //! The fields of `INFO persistence`, by Redis's names, and ours.
 
 use super::Persist;
+use super::at_risk;
 use super::heal::Health;
 use super::log::Log;
 use super::rescue::salvage::Way;
@@ -165,6 +166,7 @@ impl Persist {
             .map_or(0, |us| mono.saturating_sub(us) / 1000);
         p("at_risk_ms", &at_risk.to_string());
         p("at_risk_bytes", &log.at_risk_bytes().to_string());
+        p("at_risk_keys", &at_risk::keys(log, self.seed).to_string());
         p("durable_seq", &log.durable().seq.to_string());
         let mut us: Vec<u64> = c.fsync_us.iter().copied().collect();
         us.sort_unstable();

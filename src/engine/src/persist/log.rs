@@ -496,4 +496,17 @@ impl Log {
     pub fn at_risk_bytes(&self) -> u64 {
         self.waiting_bytes + self.unsynced_bytes + self.forgotten_bytes + self.open.buf.len() as u64
     }
+
+    /// Changes that a power failure would take.
+    pub fn at_risk_effects(&self) -> u64 {
+        (self.sealed.seq + u64::from(self.open.effects)).saturating_sub(self.durable.seq)
+    }
+
+    /// Commands of those that are still in memory, the newest group first.
+    pub fn payloads_at_risk(&self) -> impl Iterator<Item = &[u8]> {
+        let sealed = self.waiting.iter().rev().chain(self.unsynced.iter().rev());
+        std::iter::once(&self.open.buf)
+            .chain(sealed.map(|group| &group.bytes))
+            .filter_map(|bytes| bytes.get(GROUP_HEADER_LEN..))
+    }
 }

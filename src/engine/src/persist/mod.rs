@@ -11,8 +11,9 @@
 //!   that tells; [`verify`]: whether the log is whole; [`repair`]: what a crash left is tidied up.
 //! - [`start`]: from what was found to a running log.
 //! - [`log`]: effects become groups, groups become durable.
-//! - [`flush`]: when to write and sync. [`heal`]: when that fails. [`sync`]:
-//!   when a client asks.
+//! - [`flush`]: when to write and sync. [`gather`]: when an fsync waits for
+//!   more writers. [`heal`]: when that fails. [`sync`]: when a client asks. [`at_risk`]:
+//!   what isn't durable, in keys.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork. [`room`]: whether
 //!   they would fit.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
@@ -20,11 +21,13 @@
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
 //! - [`rescue`]: a sound log of what a start refuses; for the offline tool.
 
+pub mod at_risk;
 pub mod commit;
 pub mod dump;
 pub mod executor;
 pub mod files;
 pub mod flush;
+mod gather;
 pub mod heal;
 pub mod info;
 pub mod load;
@@ -60,6 +63,7 @@ use commit::JobError;
 use executor::Executor;
 use files::Files;
 use flush::Timings;
+use gather::Gather;
 use heal::{HealError, Health};
 use log::{Log, LogFile, Mark};
 use rewrite::Rewrite;
@@ -132,6 +136,7 @@ pub struct Persist {
     /// Whether whoever ends the server wants a snapshot.
     last_save_asked: bool,
     timings: Timings,
+    gather: Gather,
     counters: Counters,
     verifications: online::Verifications,
     temp_number: u64,

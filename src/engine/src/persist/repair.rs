@@ -40,6 +40,31 @@ pub fn settle_names(disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
     Ok(())
 }
 
+/// Gives all files, the lock's too, and their folders the mode that new ones
+/// have. The folder of all is the operator's own. What is wrong with that
+/// stops no start: gives the first error, and how many there are.
+pub fn set_modes(disk: &dyn Disk, files: &Files) -> Option<(DiskError, usize)> {
+    let mut first = None;
+    let mut failed = 0;
+    let mut see = |result: Result<(), DiskError>| {
+        if let Err(e) = result {
+            failed += 1;
+            first.get_or_insert(e);
+        }
+    };
+    for path in [&files.lock, &files.snapshot] {
+        see(disk.set_mode(path).on("chmod", path));
+    }
+    for dir in [&files.log_dir, &files.quarantine] {
+        see(disk.set_mode(dir).on("chmod", dir));
+        for name in disk.list(dir).unwrap_or_default() {
+            let path = dir.join(name);
+            see(disk.set_mode(&path).on("chmod", &path));
+        }
+    }
+    first.map(|e| (e, failed))
+}
+
 /// Carries out what recovery calls for; each step is durable before the next.
 ///
 /// # Errors

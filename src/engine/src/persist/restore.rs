@@ -129,8 +129,8 @@ pub fn snapshot<R: Read, T: Target>(
     }
     match partials.keys().next() {
         None => Ok(()),
-        Some((db, key)) => {
-            let found = format!("key {} of database {db} cut short", key.escape_ascii());
+        Some((db, _)) => {
+            let found = format!("a key of database {db} cut short");
             Err(
                 FormatError::new(reader.offset(), "all fragments of each large value", found)
                     .into(),
@@ -217,7 +217,7 @@ pub fn pieces<T: Target>(
 }
 
 fn bad(block: Block, expected: &'static str, bytes: &[u8]) -> FormatError {
-    FormatError::new(block.offset, expected, crate::format::error::excerpt(bytes))
+    FormatError::new(block.offset, expected, crate::format::error::glance(bytes))
 }
 
 fn put<T: Target>(target: &mut T, block: Block, entry: Entry) -> Result<(), FormatError> {

@@ -35,6 +35,9 @@ const FREE_FAILURES: u32 = 3;
 const MAX_WAIT_MINUTES: u64 = 60;
 /// Between two looks for room on the disk, in us.
 const LOOK_AGAIN_US: u64 = 5_000_000;
+/// How long none begins by itself after one was cancelled, in us: what asked
+/// for it, the log's length, is still there.
+const CANCELLED_US: u64 = 60_000_000;
 
 /// A rewrite under way.
 #[derive(Default)]
@@ -42,7 +45,8 @@ pub struct Rewrite {
     stage: Stage,
     /// Wanted as soon as a child can be forked.
     pub scheduled: bool,
-    /// When to look for room again, after there was none, monotonic us.
+    /// Before that none begins by itself, monotonic us: there was no room, or
+    /// one was cancelled.
     look_again_us: u64,
 }
 
@@ -138,6 +142,50 @@ impl Persist {
         }
         self.begin_rewrite();
         Ok("Background append only file rewriting started")
+    }
+
+    /// PERSIST.REWRITE CANCEL.
+    ///
+    /// # Errors
+    /// Nothing to cancel, or nothing that may be.
+    pub fn cancel_asked_rewrite(
+        &mut self,
+        host: &mut dyn Host,
+    ) -> Result<&'static str, CommandError> {
+        self.poll(host);
+        let waits = self.rewrite.scheduled;
+        if self.rewrite.is_committing() {
+            return Err(CommandError::text(
+                "ERR Background append only file rewriting has ended, and its base is being put in force: it is too late",
+            ));
+        }
+        let runs = self.rewrite.since_ms().is_some();
+        if !runs && !waits {
+            return Err(CommandError::text(
+                "ERR Background append only file rewriting is currently not in progress or scheduled",
+            ));
+        }
+        if !self.log_is_in_force() {
+            return Err(CommandError::text(
+                "ERR the log is being turned on, which needs this rewrite. CONFIG SET persist.appendonly no ends both.",
+            ));
+        }
+        if !self.health.is_ok() {
+            return Err(CommandError::text(
+                "ERR the log could not be written, and this rewrite is to make it whole again",
+            ));
+        }
+        self.rewrite.scheduled = false;
+        self.rewrite.look_again_us = self.clock.monotonic_us() + CANCELLED_US;
+        if !runs {
+            return Ok("Scheduled background append only file rewriting cancelled");
+        }
+        host.log(
+            Level::Notice,
+            "Background append only file rewriting cancelled",
+        );
+        self.drop_rewrite(host);
+        Ok("Background append only file rewriting cancelled")
     }
 
     /// Whether a base would fit on the disk.
@@ -484,14 +532,20 @@ impl Persist {
         self.counters.last_rewrite_ok = false;
         self.counters.rewrite_failures += 1;
         self.counters.rewrite_failed_at_us = self.clock.monotonic_us();
-        if let Stage::Child { temp, pid, .. } = std::mem::take(&mut self.rewrite.stage) {
-            self.doomed = Some(temp);
-            host.kill_child(pid);
-        }
+        self.drop_rewrite(host);
         // Without a base it was never a log; the next attempt starts another.
         if !self.log_is_in_force() {
             self.log = None;
             self.health = Health::Ok;
+        }
+    }
+
+    /// Ends the child of a rewrite, if there is one. What it wrote goes once it
+    /// is gone: until then it could write it anew.
+    fn drop_rewrite(&mut self, host: &mut dyn Host) {
+        if let Stage::Child { temp, pid, .. } = std::mem::take(&mut self.rewrite.stage) {
+            self.doomed = Some(temp);
+            host.kill_child(pid);
         }
     }
 

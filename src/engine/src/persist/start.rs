@@ -7,10 +7,11 @@ use super::commit::commit;
 use super::executor::Executor;
 use super::files::Files;
 use super::flush::Timings;
+use super::gather::Gather;
 use super::heal::Health;
 use super::load::{LoadError, Loader, Progress, Recovered, Source};
 use super::log::{Log, LogFile};
-use super::repair::{Repair, carry_out, settle_names};
+use super::repair::{Repair, carry_out, set_modes, settle_names};
 use super::rescue::carry::keep_manifest;
 use super::rescue::names;
 use super::rescue::salvage::{Report, Salvaged, Way};
@@ -251,6 +252,10 @@ impl Persist {
             keep_manifest(&*disk, &files, now)?;
         }
         tell(host, &files, &found, load_ms);
+        // Keys have no place in a log that others read, unless it's asked for.
+        for line in rescued.iter().flat_map(|r| &r.report.keys_named) {
+            host.log(Level::Verbose, line);
+        }
         let saved_at = found.snapshot_time_ms.unwrap_or(now);
         let counters = Counters {
             // What isn't in a snapshot counts as changed since the last one.
@@ -289,6 +294,7 @@ impl Persist {
             doomed: None,
             last_save_asked: false,
             timings: Timings::default(),
+            gather: Gather::default(),
             counters,
             verifications: Default::default(),
             temp_number: 0,
@@ -318,6 +324,14 @@ impl Persist {
         // No manifest names these any more.
         carry_out(&*persist.disk, &persist.files, &found.afterwards, now)?;
         carry_out(&*persist.disk, &persist.files, &emptied, now)?;
+        if let Some((e, failed)) = set_modes(&*persist.disk, &persist.files) {
+            host.log(
+                Level::Warning,
+                &format!(
+                    "persist.file-mode doesn't hold for {failed} files or folders: {e}. Who else gets at them is up to the file system; give them to the server's user (chown), or to a file system with permissions."
+                ),
+            );
+        }
         if let Some(rescued) = rescued {
             if let Some(manifest) = &mut persist.manifest {
                 manifest.after = None;

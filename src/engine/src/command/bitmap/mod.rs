@@ -10,7 +10,7 @@ mod tests;
 
 use super::{CommandError, Cx};
 use crate::base::number;
-use crate::data::string::{self, MAX_LEN};
+use crate::data::string;
 use crate::data::value::Kind;
 
 /// The position of a bit. `#n` means the n-th field of `width` bits, where
@@ -31,7 +31,7 @@ fn bit_offset(cx: &Cx<'_>, arg: &[u8], width: Option<u32>) -> Result<usize, Comm
         .checked_mul(factor)
         .and_then(|n| usize::try_from(n).ok())
         .ok_or(ERROR)?;
-    if offset / 8 >= MAX_LEN && !cx.ks.is_replay() {
+    if offset / 8 >= cx.ks.limits.string_max && !cx.ks.is_replay() {
         return Err(ERROR);
     }
     Ok(offset)

@@ -29,7 +29,7 @@ pub static SPECS: &[Spec] = &[
             ("OBJECT REFCOUNT k", "1"),
             (
                 "OBJECT FREQ k",
-                "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+                "-ERR Durable keys are never evicted, access frequency not tracked.",
             ),
             (
                 "OBJECT IDLETIME k",
@@ -112,9 +112,8 @@ fn unknown(cx: &Cx<'_>, word: &[u8]) -> CommandError {
 }
 
 fn object(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
-    const NOT_COUNTED: CommandError = CommandError::text(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
-    );
+    const NOT_COUNTED: CommandError =
+        CommandError::text("ERR Durable keys are never evicted, access frequency not tracked.");
     let (name, subcommand) = [
         ("OBJECT|ENCODING", "ENCODING"),
         ("OBJECT|REFCOUNT", "REFCOUNT"),

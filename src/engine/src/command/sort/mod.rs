@@ -16,6 +16,11 @@ use crate::data::value::Kind;
 use crate::data::{set, zset};
 use crate::keyspace::keys::EventClass;
 
+const BY_DENIED: CommandError =
+    CommandError::text("ERR BY option of SORT denied due to insufficient ACL permissions.");
+const GET_DENIED: CommandError =
+    CommandError::text("ERR GET option of SORT denied due to insufficient ACL permissions.");
+
 /// Most elements that one logged command pushes.
 const LOGGED: usize = 64;
 
@@ -24,7 +29,7 @@ pub static SPECS: &[Spec] = &[
     Spec {
         name: "SORT",
         arity: -2,
-        flags: WM.or(Flags::DANGEROUS),
+        flags: WM.or(Flags::DANGEROUS).or(Flags::LEADS),
         keys: &[
             KeySpec::one(1, KeyAccess::Read),
             KeySpec::behind(c"STORE", 2, KeyAccess::Overwrite),
@@ -63,7 +68,7 @@ pub static SPECS: &[Spec] = &[
     Spec {
         name: "SORT_RO",
         arity: -2,
-        flags: R.or(Flags::DANGEROUS),
+        flags: R.or(Flags::DANGEROUS).or(Flags::LEADS),
         keys: &[KeySpec::one(1, KeyAccess::Read)],
         group: Group::Generic,
         since: "7.0.0",
@@ -137,6 +142,33 @@ impl<'a> Options<'a> {
             Err(_) => start..len,
         }
     }
+}
+
+/// What a client is told that gives `args` and may not read every key.
+pub fn denial(args: &[&[u8]], read_only: bool) -> Option<CommandError> {
+    let mut rest = args.get(2..)?;
+    while let [word, more @ ..] = rest {
+        rest = match more {
+            // A NUL ends the pattern for the search.
+            [pattern, more @ ..] if args::is(word, "BY") => {
+                let mut text = pattern.iter().take_while(|b| **b != 0);
+                if text.any(|b| *b == b'*') {
+                    return Some(BY_DENIED);
+                }
+                more
+            }
+            [_, ..] if args::is(word, "GET") => return Some(GET_DENIED),
+            // Wrong ones are told first.
+            [start, count, more @ ..] if args::is(word, "LIMIT") => {
+                args::int(start).and(args::int(count)).ok()?;
+                more
+            }
+            [_, more @ ..] if args::is(word, "STORE") && !read_only => more,
+            _ if ["ASC", "DESC", "ALPHA"].iter().any(|w| args::is(word, w)) => more,
+            _ => return None,
+        };
+    }
+    None
 }
 
 fn sort(cx: &mut Cx<'_>, argv: &[&[u8]], read_only: bool) -> Result<(), CommandError> {

@@ -44,10 +44,6 @@ pub static SPECS: &[Spec] = &[Spec {
     run: find,
 }];
 
-/// Redis keeps a number of four bytes for each pair of places, and refuses
-/// when that takes more than this.
-const MAX_TABLE: usize = string::MAX_LEN;
-
 #[derive(Default)]
 struct Options {
     len: bool,
@@ -96,7 +92,8 @@ fn find(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     }
     let options = Options::parse(&argv[3..])?;
     let [a, b] = &strings;
-    if (a.len() + 1).saturating_mul(b.len() + 1).saturating_mul(4) > MAX_TABLE {
+    // Redis keeps a number of four bytes for each pair of places.
+    if (a.len() + 1).saturating_mul(b.len() + 1).saturating_mul(4) > cx.ks.limits.string_max {
         return Err(CommandError::text(
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ));

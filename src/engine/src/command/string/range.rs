@@ -101,9 +101,17 @@ pub static SPECS: &[Spec] = &[
     },
 ];
 
-/// Refuses what would be too long. What a log holds was allowed once.
-fn check_len(at: usize, added: usize, is_replay: bool) -> Result<(), CommandError> {
-    if at.saturating_add(added) > string::MAX_LEN && !is_replay {
+/// The longest string there may be. What a log holds was allowed once.
+fn max_len(cx: &Cx<'_>) -> usize {
+    if cx.ks.is_replay() {
+        return usize::MAX;
+    }
+    cx.ks.limits.string_max
+}
+
+/// Refuses what would be too long.
+fn check_len(at: usize, added: usize, max: usize) -> Result<(), CommandError> {
+    if at.saturating_add(added) > max {
         return Err(CommandError::TooLong);
     }
     Ok(())
@@ -111,10 +119,10 @@ fn check_len(at: usize, added: usize, is_replay: bool) -> Result<(), CommandErro
 
 fn append(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let (key, tail) = (argv[1], argv[2]);
-    let (max_small, is_replay) = (cx.ks.limits.string_max_small, cx.ks.is_replay());
+    let (max_small, max) = (cx.ks.limits.string_max_small, max_len(cx));
     let len = match cx.ks.write(key, Kind::String)? {
         Some(entry) => {
-            check_len(string::bytes(entry).len(), tail.len(), is_replay)?;
+            check_len(string::bytes(entry).len(), tail.len(), max)?;
             string::append(entry, tail, max_small)
         }
         None => {
@@ -159,7 +167,7 @@ fn getrange(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
 
 fn setrange(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
     let (key, part) = (argv[1], argv[3]);
-    let (max_small, is_replay) = (cx.ks.limits.string_max_small, cx.ks.is_replay());
+    let (max_small, max) = (cx.ks.limits.string_max_small, max_len(cx));
     let at = usize::try_from(args::int(argv[2])?)
         .map_err(|_| CommandError::text("ERR offset is out of range"))?;
     let found = cx.ks.write(key, Kind::String)?;
@@ -168,7 +176,7 @@ fn setrange(cx: &mut Cx<'_>, argv: &[&[u8]]) -> Result<(), CommandError> {
         cx.reply.int(len as i64);
         return Ok(());
     }
-    check_len(at, part.len(), is_replay)?;
+    check_len(at, part.len(), max)?;
     let len = match found {
         Some(entry) => string::write_at(entry, at, part, max_small),
         None => {

@@ -13,7 +13,7 @@ use super::{
     TRAILER_LEN, TRAILER_MAGIC, block_crc, u32_at, u64_at,
 };
 use crate::base::checksum::crc64;
-use crate::format::error::{FormatError, ReadError, excerpt};
+use crate::format::error::{FormatError, ReadError, glance};
 use crate::io::ReadFile;
 
 /// A part of a snapshot that can't be used.
@@ -132,7 +132,7 @@ impl<'f> Pieces<'f> {
             || read_up_to(self.file, &mut head, at)? < BLOCK_HEAD_LEN
             || &head[..4] != BLOCK_MAGIC
         {
-            return Err(FormatError::new(at, "a block", excerpt(&head)).into());
+            return Err(FormatError::new(at, "a block", glance(&head)).into());
         }
         let stored_len = stored_len(&head, at, limit - payload_at)?;
         let mut stored = vec![0; stored_len as usize];

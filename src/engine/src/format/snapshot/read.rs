@@ -10,7 +10,7 @@ use super::{
 use crate::base::checksum::{Crc64, crc64};
 use crate::data::packed;
 use crate::data::value::Kind;
-use crate::format::error::{FormatError, ReadError, excerpt};
+use crate::format::error::{FormatError, ReadError, glance};
 
 /// Length in bytes of an entry of the index.
 pub(super) const PLACE: usize = 24;
@@ -76,7 +76,7 @@ impl<R: Read> SnapshotReader<R> {
         let at = self.offset;
         let mut head = [0; BLOCK_HEAD_LEN];
         if read_up_to(&mut self.input, &mut head)? < BLOCK_HEAD_LEN || &head[..4] != BLOCK_MAGIC {
-            return Err(FormatError::new(at, "a block", excerpt(&head)).into());
+            return Err(FormatError::new(at, "a block", glance(&head)).into());
         }
         let left = self.file_len.saturating_sub(at + BLOCK_HEAD_LEN as u64);
         let stored_len = stored_len(&head, at, left)?;
@@ -143,11 +143,11 @@ impl<R: Read> SnapshotReader<R> {
             || &trailer[..8] != TRAILER_MAGIC
             || u64_at(&trailer, 40) != crc64(&trailer[..40])
         {
-            return Err(FormatError::new(at, "a whole trailer", excerpt(&trailer[..n])).into());
+            return Err(FormatError::new(at, "a whole trailer", glance(&trailer[..n])).into());
         }
         if u64_at(&trailer, 8) != index_offset || u64_at(&trailer, 24) != self.digest.finish() {
             return Err(
-                FormatError::new(at, "a trailer that fits the blocks", excerpt(&trailer)).into(),
+                FormatError::new(at, "a trailer that fits the blocks", glance(&trailer)).into(),
             );
         }
         self.keys = u64_at(&trailer, 16);

@@ -9,6 +9,7 @@ use super::plan::Plan;
 use crate::format::HistoryId;
 use crate::format::group::{GROUP_HEADER_LEN, GroupHeader, seal};
 use crate::format::manifest::{BaseFile, IncrEnd, IncrFile, IncrStart, Manifest};
+use crate::format::snapshot::{HEADER_LEN, SnapshotHeader};
 use crate::io::{Disk, DiskError, OnPath, append_all};
 use crate::persist::commit::commit;
 use crate::persist::files::Files;
@@ -103,23 +104,51 @@ pub(super) fn finish(
     old: &[String],
     now_ms: u64,
 ) -> Result<(), DiskError> {
-    // Before the manifest: a start would refuse two histories. Without it the
-    // old log is what it was.
-    if disk.exists(&files.snapshot).on("stat", &files.snapshot)? {
-        let aside = [Repair::SetAside(files.snapshot.clone())];
-        repair::carry_out(disk, files, &aside, now_ms)?;
+    let mut manifest = manifest.clone();
+    let snapshot = disk.exists(&files.snapshot).on("stat", &files.snapshot)?;
+    if snapshot {
+        // It may be what the new log was made of, so it stays until that
+        // counts. A start that finds both finishes this.
+        let before = history_of(disk, &files.snapshot)?;
+        manifest.after = Some(before.unwrap_or(manifest.history));
     }
     if disk.exists(&files.manifest).on("stat", &files.manifest)? {
         keep_manifest(disk, files, now_ms)?;
     }
-    commit(disk, files, manifest)?;
-    let aside: Vec<Repair> = old
-        .iter()
-        .map(|name| files.in_log(name))
-        .filter(|path| *path != files.manifest)
-        .map(Repair::SetAside)
-        .collect();
-    repair::carry_out(disk, files, &aside, now_ms)
+    commit(disk, files, &manifest)?;
+    let mut aside = out_of_the_way(files, old);
+    if snapshot {
+        aside.push(Repair::SetAside(files.snapshot.clone()));
+    }
+    repair::carry_out(disk, files, &aside, now_ms)?;
+    if snapshot {
+        manifest.after = None;
+        commit(disk, files, &manifest)?;
+    }
+    Ok(())
+}
+
+/// The history of a snapshot, if it can tell.
+fn history_of(disk: &dyn Disk, path: &Path) -> Result<Option<HistoryId>, DiskError> {
+    let mut head = [0; HEADER_LEN];
+    let file = disk.open(path).on("open", path)?;
+    let n = file.read_at(&mut head, 0).on("read", path)?;
+    let head = SnapshotHeader::parse(head.get(..n).unwrap_or_default());
+    Ok(head.ok().map(|head| head.history))
+}
+
+/// What becomes of the files that stood in the log's folder before.
+pub(super) fn out_of_the_way(files: &Files, old: &[String]) -> Vec<Repair> {
+    old.iter()
+        .map(|name| (name, files.in_log(name)))
+        .filter(|(_, path)| *path != files.manifest)
+        .map(|(name, path)| match Files::is_temp(name) {
+            // Half of something, from a process that died. The manifest's may
+            // be gone by now: a process of the same number used its name.
+            true => Repair::Remove(path),
+            false => Repair::SetAside(path),
+        })
+        .collect()
 }
 
 /// A copy of the old manifest goes to quarantine with the files it names.

@@ -121,11 +121,7 @@ fn first_group(
 }
 
 fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
-    let (bases, numbers) = numbers(loader)?;
-    // A rewrite commits a base before it removes the one before.
-    let Some((base_seq, rdb)) = bases.last().copied() else {
-        return Ok(None);
-    };
+    let (mut bases, numbers) = numbers(loader)?;
     let mut starts = Vec::new();
     for n in numbers {
         let name = loader.files.incr_name(n);
@@ -134,6 +130,15 @@ fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
             starts.push((n, name, history, start));
         }
     }
+    // Several may have been cut short.
+    while let Some((left, unused)) = left_by_salvage(loader, &bases, &starts)? {
+        bases.truncate(left);
+        starts.retain(|(_, _, history, _)| *history != unused);
+    }
+    // A rewrite commits a base before it removes the one before.
+    let Some((base_seq, rdb)) = bases.last().copied() else {
+        return Ok(None);
+    };
     let name = loader.files.base_name(base_seq, rdb);
     let path = loader.files.in_log(&name);
     let (history, covers) = if rdb {
@@ -181,6 +186,67 @@ fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {
         });
     }
     Ok(Some(manifest))
+}
+
+/// The history of the newest base, and how many bases are older than it, if
+/// nothing was ever written to it and what it was made of is still there: a
+/// salvage was cut short before its manifest, and the damaged one doesn't tell.
+/// A salvage moves the base that it replaces away before all other files.
+fn left_by_salvage(
+    loader: &Loader<'_>,
+    bases: &[Base],
+    starts: &[(u64, String, HistoryId, IncrStart)],
+) -> Result<Option<(usize, HistoryId)>, LoadError> {
+    let history_of = |&(seq, rdb): &Base| {
+        let name = loader.files.base_name(seq, rdb);
+        match rdb {
+            true => match loader.header_of(&loader.files.in_log(&name)) {
+                Ok(head) => Ok(head.map(|head| head.history)),
+                // What is damaged tells nothing.
+                Err(e) if e.damage => Ok(None),
+                Err(e) => Err(e),
+            },
+            false => Ok(first_group(loader, &name)?.map(|(history, _)| history)),
+        }
+    };
+    let Some((newest, older)) = bases.split_last() else {
+        return Ok(None);
+    };
+    let Some(history) = history_of(newest)? else {
+        return Ok(None);
+    };
+    let mut left = older.len();
+    while let Some(base) = left.checked_sub(1).and_then(|at| older.get(at)) {
+        match history_of(base)? {
+            Some(other) if other == history => left -= 1,
+            Some(_) => break,
+            None => return Ok(None),
+        }
+    }
+    if left == 0 {
+        return Ok(None);
+    }
+    for (_, name, its, _) in starts {
+        if *its == history && has_effects(loader, name)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some((left, history)))
+}
+
+/// Whether a file holds more than marks, or may.
+fn has_effects(loader: &Loader<'_>, name: &str) -> Result<bool, LoadError> {
+    let path = loader.files.in_log(name);
+    let file = loader.disk.open(&path).on("open", &path)?;
+    let len = file.len().on("stat", &path)?;
+    let mut groups = GroupStream::new(file, len, ScanStart::default());
+    loop {
+        match groups.next_group() {
+            Ok(Some(group)) if group.header.effects == 0 => {}
+            Ok(None) => return Ok(false),
+            _ => return Ok(true),
+        }
+    }
 }
 
 /// Whether the manifest is one that a stock server has written.

@@ -1,10 +1,11 @@
 //! A salvaged data set as a new log, in the folder it was made from or in
 //! another: what a start does by itself, for the offline tool.
 
-use super::carry::{keep_manifest, mark, write};
+use super::carry::{keep_manifest, mark, out_of_the_way, write};
 use super::salvage::Salvaged;
 use crate::format::HistoryId;
 use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
+use crate::io::replace::sync_then_rename;
 use crate::io::{Disk, DiskError, OnPath};
 use crate::persist::commit::commit;
 use crate::persist::dump::{self, Subject};
@@ -40,9 +41,15 @@ pub fn renew(
         checksums: true,
     };
     let name = files.base_name(base_seq, true);
-    write_temp(disk, &files.in_log(&name), |out| {
+    // By another name first: where the manifest is damaged, the next attempt
+    // goes by the names of bases, and must not find half of one.
+    let temp = files.temp(log_dir, base_seq, "base");
+    let left = Repair::Remove(temp.clone());
+    repair::carry_out(disk, files, &[left], now_ms)?;
+    write_temp(disk, &temp, |out| {
         dump::snapshot(&data.space, out, &subject, &mut |_| {})
     })?;
+    sync_then_rename(disk, &temp, &files.in_log(&name)).map_err(|e| e.error)?;
     let start = IncrStart {
         first: data.seq + 1,
         prev_crc: 0,
@@ -73,11 +80,7 @@ pub fn renew(
         keep_manifest(disk, files, now_ms)?;
     }
     commit(disk, files, &manifest)?;
-    let paths = old.iter().map(|name| files.in_log(name));
-    let mut aside: Vec<Repair> = paths
-        .filter(|path| *path != files.manifest)
-        .map(Repair::SetAside)
-        .collect();
+    let mut aside = out_of_the_way(files, &old);
     if disk.exists(&files.snapshot).on("stat", &files.snapshot)? {
         aside.push(Repair::SetAside(files.snapshot.clone()));
     }

@@ -64,6 +64,8 @@ pub struct Report {
     pub failed: u64,
     /// Lines for the server's log.
     pub lines: Vec<String>,
+    /// Lines that name keys, which don't belong there.
+    pub keys_named: Vec<String>,
 }
 
 /// A data set of damaged files.
@@ -101,6 +103,7 @@ struct Laid<T> {
     bytes: u64,
     failed: u64,
     lines: Vec<String>,
+    keys_named: Vec<String>,
 }
 
 impl Report {
@@ -116,6 +119,7 @@ impl Report {
             doubtful: 0,
             failed: 0,
             lines: vec![why.text.replace("Nothing was changed on disk. ", "")],
+            keys_named: Vec::new(),
         }
     }
 
@@ -144,9 +148,10 @@ impl Report {
             (lost.keys.first_key_value(), lost.keys.last_key_value())
         {
             let more = if lost.more_keys { " at least" } else { "" };
-            self.lines.push(format!(
-                "{what}:{more} {} keys, from {} to {}",
-                lost.keys.len(),
+            let keys = lost.keys.len();
+            self.lines.push(format!("{what}:{more} {keys} keys"));
+            self.keys_named.push(format!(
+                "The keys go from {} to {}",
                 shown(first),
                 shown(last)
             ));
@@ -315,6 +320,7 @@ impl Report {
         self.bytes = laid.bytes + bytes;
         (self.doubtful, self.failed) = (walked.doubtful, laid.failed);
         self.lines.extend(laid.lines.iter().cloned());
+        self.keys_named.extend(laid.keys_named.iter().cloned());
         for gap in &walked.gaps {
             let seqs = match gap.seqs {
                 Some((first, last)) if first == last => format!("sequence {first} is lost"),
@@ -480,6 +486,7 @@ fn lay_blocks<T: Target>(
                 bytes: 0,
                 failed: 0,
                 lines: Vec::new(),
+                keys_named: Vec::new(),
             });
         }
         Ok((_, head, _)) => {
@@ -534,11 +541,20 @@ fn lay_blocks<T: Target>(
             part.why.found
         ));
     }
-    for (db, key) in &holes.keys {
+    let in_part = holes.keys.iter();
+    let keys_named: Vec<String> = in_part
+        .map(|(db, key)| {
+            format!(
+                "db{db} {} is lost, parts of its value are",
+                key.escape_ascii()
+            )
+        })
+        .collect();
+    if !keys_named.is_empty() {
         lines.push(format!(
-            "{}: db{db} {} is lost, parts of its value are",
+            "{}: {} large keys are lost, parts of their values are",
             path.display(),
-            key.escape_ascii()
+            keys_named.len()
         ));
     }
     Ok(Laid {
@@ -550,6 +566,7 @@ fn lay_blocks<T: Target>(
         bytes: holes.parts.iter().map(|part| part.to - part.from).sum(),
         failed: 0,
         lines,
+        keys_named,
     })
 }
 
@@ -599,6 +616,7 @@ fn lay_commands<T: Target>(
     });
     Ok(Some(Laid {
         lines: lines.collect(),
+        keys_named: Vec::new(),
         seed,
         covers: base.covers,
         blocks: walked.gaps.len() as u64,

@@ -398,6 +398,10 @@ impl Life {
     }
 
     fn rewrite(&mut self) -> String {
+        if self.rng.below(4) == 0 {
+            let result = self.rig.engine.cancel_rewrite(&mut self.rig.host);
+            return format!("REWRITE CANCEL {result:?}");
+        }
         format!("REWRITE {:?}", self.rig.engine.rewrite(&mut self.rig.host))
     }
 

@@ -9,6 +9,7 @@ use super::judge::{End, check_folder};
 use crate::engine::Call;
 use crate::io::faulty::{Fault, Faults, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
+use crate::persist::executor::Executor;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 
@@ -305,5 +306,85 @@ fn whatever_comes_in_the_middle_of_an_fsync() {
                 assert!(n > 1, "{name} has no fsync");
             }
         }
+    }
+}
+
+#[test]
+fn an_fsync_waits_a_moment_for_those_whom_the_last_one_released() {
+    let mut scene = Scene::begin(settings(FsyncPolicy::Always));
+    scene.rig.exec.0.lock().unwrap().paced = true;
+    let hold = |scene: &mut Scene| {
+        let call = Call {
+            held: true,
+            ..Call::default()
+        };
+        let key = format!("k{}", scene.seq() + 1);
+        scene.rig.call(call, &[b"SET", key.as_bytes(), b"1"]);
+        assert!(scene.rig.pass());
+    };
+    let is_syncing = |scene: &Scene| scene.rig.exec.0.lock().unwrap().in_flight() > 0;
+    // An fsync of 16 ms for one writer, while another comes.
+    let one_and_another = |scene: &mut Scene| {
+        hold(scene);
+        assert!(is_syncing(scene));
+        assert!(scene.stop_at(1));
+        scene.rig.clock.advance_ms(16);
+        hold(scene);
+        while scene.rig.exec.0.lock().unwrap().advance() {}
+        assert!(scene.rig.pass());
+        assert!(!is_syncing(scene), "the first writer may come back");
+    };
+    one_and_another(&mut scene);
+    hold(&mut scene);
+    assert!(is_syncing(&scene), "it is back");
+    while scene.rig.exec.0.lock().unwrap().advance() {}
+    scene.rig.settle();
+
+    one_and_another(&mut scene);
+    scene.rig.clock.advance_us(1_999);
+    assert!(scene.rig.pass());
+    assert!(!is_syncing(&scene));
+    scene.rig.clock.advance_us(1);
+    assert!(scene.rig.pass());
+    assert!(is_syncing(&scene), "its time is over");
+    while scene.rig.exec.0.lock().unwrap().advance() {}
+    scene.rig.settle();
+
+    // Who asks for an fsync gets it.
+    one_and_another(&mut scene);
+    scene.rig.engine.ask_sync().unwrap();
+    assert!(scene.rig.pass());
+    assert!(is_syncing(&scene));
+    scene.hear();
+    scene.check();
+}
+
+#[test]
+fn a_disk_is_fast_while_its_latest_fsyncs_are() {
+    // How long one takes, and how many fast ones it takes after it.
+    for (us, n) in [(1_601, 16), (1_600, 15)] {
+        let mut scene = Scene::begin(settings(FsyncPolicy::Always));
+        scene.rig.exec.0.lock().unwrap().paced = true;
+        let key = format!("k{}", scene.seq() + 1);
+        let call = Call {
+            held: true,
+            ..Call::default()
+        };
+        scene.rig.call(call, &[b"SET", key.as_bytes(), b"1"]);
+        assert!(scene.rig.pass());
+        assert!(scene.stop_at(1));
+        scene.rig.clock.advance_us(us);
+        while scene.rig.exec.0.lock().unwrap().advance() {}
+        assert!(scene.rig.pass());
+        scene.rig.exec.0.lock().unwrap().paced = false;
+        let before = scene.rig.engine.is_disk_fast();
+        assert!(!before, "{us}");
+        let mut fast = 0;
+        while !scene.rig.engine.is_disk_fast() {
+            scene.set();
+            fast += 1;
+        }
+        assert!(fast <= n, "{us}: {fast}");
+        assert_eq!(fast == 16, us > 1_600, "{us}: {fast}");
     }
 }

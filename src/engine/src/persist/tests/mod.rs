@@ -3,6 +3,7 @@
 //! `ROUNDS=n` makes the random ones n times as long, `SEED=n` begins with
 //! another seed; a failure prints the seed that repeats it.
 
+mod cancel;
 mod content;
 mod corrupt;
 mod crash;

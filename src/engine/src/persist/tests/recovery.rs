@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::base::clock::Clock;
+use crate::io::faulty::{Fault, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
 use crate::io::{Disk, ReadDisk};
 use crate::settings::{FsyncPolicy, Settings};
@@ -381,4 +382,27 @@ fn fields_end_by_themselves_and_stay_gone() {
     rig.pass();
     let rig = open(&d.crash(Crash::DropUnsynced), settings(FsyncPolicy::Always));
     assert_eq!(rig.dump()[0], want);
+}
+
+/// A file that belongs to somebody else, or a file system without modes: the
+/// data are served, and the operator is told.
+#[test]
+fn a_mode_that_cant_be_set_stops_no_start() {
+    let d = disk();
+    open(&d, settings(FsyncPolicy::Always)).run("SET a 1");
+    let faulty = FaultyDisk::new(Arc::new(d));
+    faulty.faults().set_on(Op::SetMode, 1, Fault::always(1));
+    let mut rig = Rig::open(Arc::new(faulty), settings(FsyncPolicy::Always)).unwrap();
+    assert_eq!(rig.run("SET b 1"), "OK");
+    assert!(rig.pass());
+    let told = rig
+        .host
+        .lines
+        .iter()
+        .find(|l| l.contains("persist.file-mode"));
+    let told = told.unwrap();
+    assert!(
+        told.contains("/data/persist.lock") && told.contains("chown"),
+        "{told}"
+    );
 }

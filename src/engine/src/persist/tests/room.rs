@@ -176,7 +176,7 @@ fn the_last_save_is_tried() {
 
 #[test]
 fn the_systems_disk_tells() {
-    let os = crate::io::os::OsDisk;
+    let os = crate::io::os::OsDisk::PRIVATE;
     let free = os.free_space(Path::new("/")).unwrap();
     assert!(free > 0 && free < u64::MAX, "{free}");
     assert!(os.free_space(Path::new("/no such folder")).is_err());

@@ -369,7 +369,7 @@ fn power_failures_meanwhile() {
         bytes[at] ^= 1;
         disk.put(path, &bytes);
     };
-    for case in 0..6 {
+    for case in 0..7 {
         let scene = scene(case != 3, case != 2);
         let disk = scene.disk.kill();
         let mut mode = OnCorruption::Salvage;
@@ -382,7 +382,7 @@ fn power_failures_meanwhile() {
                 settings.appendonly = case == 0;
                 without(&[0])
             }
-            2 => {
+            2 | 6 => {
                 flip(&disk, &paths(&disk, "manifest")[0], 10);
                 without(&[])
             }

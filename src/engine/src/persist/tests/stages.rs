@@ -9,6 +9,7 @@ use super::judge::check_folder;
 use crate::base::hash::Seed;
 use crate::data::entry::SmallEntry;
 use crate::data::value::Kind;
+use crate::engine::Call;
 use crate::format::HistoryId;
 use crate::format::manifest::{IncrFile, Manifest};
 use crate::format::snapshot::{SnapshotHeader, SnapshotWriter};
@@ -140,6 +141,62 @@ fn while_a_job_is_under_way_groups_wait_and_are_written_at_its_end() {
     rig.tick(1_100);
     rig.tick(1_100);
     assert_eq!(rig.info("at_risk_bytes"), "0");
+}
+
+/// Whoever can't be held back is refused while the disk is behind, and only
+/// under `everysec`.
+#[test]
+fn a_unit_is_refused_while_the_disk_is_behind() {
+    for policy in [FsyncPolicy::Everysec, FsyncPolicy::No, FsyncPolicy::Always] {
+        let d = disk();
+        let mut rig = open(
+            &d,
+            Settings {
+                max_at_risk_ms: 500,
+                ..settings(policy)
+            },
+        );
+        let unit = Call {
+            atomic: true,
+            cannot_wait: true,
+            ..Call::default()
+        };
+        rig.run("SET a 1");
+        rig.pass();
+        rig.exec.0.lock().unwrap().stalled = policy == FsyncPolicy::Everysec;
+        rig.tick(1_100);
+        rig.run("SET b 1");
+        rig.tick(600);
+        // The answer is the same until the pass is over.
+        let refused = policy == FsyncPolicy::Everysec;
+        for _ in 0..2 {
+            let reply = rig.call(unit, &[b"SET", b"c", b"1"]).to_string();
+            assert_eq!(
+                reply.starts_with("-TRYAGAIN"),
+                refused,
+                "{policy:?} {reply}"
+            );
+            rig.exec.0.lock().unwrap().stalled = false;
+        }
+        // Reads, and writers that can be held back, aren't refused.
+        assert_eq!(rig.call(unit, &[b"GET", b"a"]).to_string(), "\"1\"");
+        assert_eq!(rig.run("SET d 1"), "OK");
+        rig.tick(100);
+        rig.tick(100);
+        assert_eq!(rig.call(unit, &[b"SET", b"c", b"1"]).to_string(), "OK");
+        // Without a bound nobody is.
+        rig.engine.apply(
+            &mut rig.host,
+            Settings {
+                max_at_risk_ms: 0,
+                ..settings(policy)
+            },
+        );
+        rig.exec.0.lock().unwrap().stalled = refused;
+        rig.tick(1_100);
+        rig.tick(5_000);
+        assert_eq!(rig.call(unit, &[b"SET", b"c", b"1"]).to_string(), "OK");
+    }
 }
 
 #[test]
