@@ -89,6 +89,7 @@ fn salvage_loads_what_can_be_verified() {
     server
         .set_config("persist.on-corruption", "salvage")
         .unwrap();
+    server.set_config("loglevel", "verbose").unwrap();
     server.restart().unwrap();
     says(&server, "PERSIST.GET kept", "3");
     says(&server, "PERSIST.EXISTS lost", "0");
@@ -108,6 +109,8 @@ fn salvage_loads_what_can_be_verified() {
     assert_ne!(server.persist_info("history").unwrap(), history);
     let log = server.log();
     assert!(log.contains("sequence 3 is lost"), "{log}");
+    // Names of keys only for who asks for them.
+    assert!(log.contains("keys go from db0 xost to db0 xost"), "{log}");
     let name = path.file_name().unwrap().to_str().unwrap();
     assert!(
         quarantine(&server)

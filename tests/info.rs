@@ -484,6 +484,74 @@ fn shutdown_saves_when_there_are_save_points() {
 }
 
 #[test]
+fn a_rewrite_is_cancelled() {
+    let (temp, mut server) = with_faults(module(), ".base");
+    let none =
+        "ERR Background append only file rewriting is currently not in progress or scheduled";
+    let cancel = "PERSIST.REWRITE CANCEL";
+    run(
+        &server,
+        &[
+            ("PERSIST.SET a 1", ok()),
+            (cancel, error(none)),
+            ("PERSIST.REWRITE NOW", error("ERR syntax error")),
+        ],
+    );
+    faults(temp.path(), slow());
+    server.words("PERSIST.REWRITE").unwrap();
+    wait_until("the child", LIMIT, || Ok(!server.children().is_empty())).unwrap();
+    run(
+        &server,
+        &[
+            ("PERSIST.SET b 1", ok()),
+            (
+                cancel,
+                simple("Background append only file rewriting cancelled"),
+            ),
+            (cancel, error(none)),
+        ],
+    );
+    assert_eq!(info(&server, "aof_rewrite_in_progress"), "0");
+    assert_eq!(info(&server, "aof_last_bgrewrite_status"), "ok");
+    wait_until("the child's end", LIMIT, || {
+        Ok(server.children().is_empty())
+    })
+    .unwrap();
+    faults(temp.path(), Faults::default());
+    // One that waits for the fork slot.
+    server
+        .words("CONFIG SET rdb-key-save-delay 10000000")
+        .unwrap();
+    run(&server, &[("SET cache 1", ok())]);
+    server.words("BGSAVE").unwrap();
+    run(
+        &server,
+        &[
+            (
+                "PERSIST.REWRITE",
+                simple("Background append only file rewriting scheduled"),
+            ),
+            (
+                cancel,
+                simple("Scheduled background append only file rewriting cancelled"),
+            ),
+            (cancel, error(none)),
+        ],
+    );
+    assert_eq!(info(&server, "aof_rewrite_scheduled"), "0");
+    assert_eq!(info(&server, "aof_rewrites"), "0");
+    server.words("CONFIG SET rdb-key-save-delay 0").unwrap();
+    server.kill9().unwrap();
+    server.restart().unwrap();
+    run(
+        &server,
+        &[("PERSIST.DBSIZE", Resp::Int(2)), ("PERSIST.SET c 1", ok())],
+    );
+    server.words("PERSIST.REWRITE").unwrap();
+    becomes(&server, "aof_rewrites", "1");
+}
+
+#[test]
 fn the_log_grows_and_is_rewritten_by_itself() {
     let server = Server::builder()
         .with_module()
@@ -555,6 +623,7 @@ fn a_log_that_cannot_be_written_refuses_writes_until_it_heals() {
         "{refused}"
     );
     assert!(info(&server, "aof_last_write_error").contains("No space left on device"));
+    assert_eq!(info(&server, "at_risk_keys"), "1");
     run(&server, &[("PERSIST.GET b", Resp::Bulk(b"1".to_vec()))]);
     faults(temp.path(), Faults::default());
     becomes(&server, "aof_last_write_status", "ok");

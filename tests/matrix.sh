@@ -22,14 +22,14 @@ done
 [ ${#hosts[@]} -gt 0 ] || hosts=(redis-7.0 redis-8.0 valkey-8.1 valkey-9.1)
 
 tests() { printf -- '--test %s ' "$@"; }
-one=$(tests blocking commands durability info moving no_lock_in order routing settings sync)
+one=$(tests blocking commands durability hostile info moving no_lock_in order routing security settings sync)
 threads=$(tests blocking collisions durability order routing sync torture clients)
 if [ -n "$part" ]; then
     # Streams of thousands are for redis-7.0 and the whole matrix.
     export COMMANDS=${COMMANDS:-500}
     threads=$(tests order sync)
 else
-    one="$one $(tests collisions verify torture clients) -p redis-persist-cli $(tests check diff export repair reseal server)"
+    one="$one $(tests backup collisions corruption held lifecycle room verify torture clients) -p redis-persist-cli $(tests check diff export repair reseal server)"
 fi
 
 log=$(mktemp)

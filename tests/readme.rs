@@ -180,3 +180,201 @@ fn every_path_in_the_tour_exists() {
     }
     assert!(found > 10, "only {found} paths found");
 }
+
+/// What stands in a call's brackets, or a block's, which `text` begins with.
+fn bracketed(text: &str) -> &str {
+    let (mut depth, mut quoted, mut skip) = (0, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if skip => skip = false,
+            b'\\' if quoted => skip = true,
+            b'"' => quoted = !quoted,
+            b'(' | b'{' | b'[' if !quoted => depth += 1,
+            b')' | b'}' | b']' if !quoted => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+/// The texts in quotes of a piece of code.
+fn quoted(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some((_, begun)) = rest.split_once('"') {
+        let mut skip = false;
+        let end = begun.bytes().position(|byte| {
+            let ends = byte == b'"' && !skip;
+            skip = byte == b'\\' && !skip;
+            ends
+        });
+        let Some(end) = end else { break };
+        // A line that goes on in the next one.
+        let lines = begun[..end].split("\\\n").map(str::trim_start);
+        found.push(lines.collect::<String>());
+        rest = &begun[end + 1..];
+    }
+    found
+}
+
+/// Whether this is more than a word that is put into another text.
+fn says_something(part: &str) -> bool {
+    part.split(' ').filter(|word| word.len() > 1).count() >= 3
+}
+
+/// The first part of a text that says something, without the names and numbers around it.
+fn stable(text: &str) -> Option<&str> {
+    let parts = text.split('{').enumerate().map(|(n, part)| match n {
+        0 => part,
+        _ => part.split_once('}').map_or("", |(_, rest)| rest),
+    });
+    let mut parts = parts.map(|part| part.trim_matches([' ', '\'', ':', '.', ',', ';', '(', ')']));
+    parts.find(|part| says_something(part))
+}
+
+/// Where operators' texts are made: what is logged, why a start or a command is refused.
+const MADE: &[&str] = &[
+    ".log(",
+    "ffi::log(",
+    "LoadError::new(",
+    "CommandError::text(",
+    "CommandError::Text(",
+    "reply_error(",
+    "BadSetting(",
+    "remarks.push(",
+    "lines.push(",
+    ".keys_of(",
+    "Err(format!(",
+    "Next::Done(",
+    "match found.source {",
+    "fn told(&self) -> String {",
+    "fn acquire(dir: &str, mode: FileMode) -> Result<(), String> {",
+    "f.write_str(",
+    "write!(",
+];
+
+fn sources(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir)
+        .expect("a folder of sources")
+        .flatten()
+    {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if path.is_dir() && name != "tests" {
+            sources(&path, found);
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Whoever reads a line of the log or an error finds in the README what to do.
+#[test]
+fn every_text_for_operators_is_explained() {
+    let (_, readme) = readme();
+    let refused = readme.split_once("\n## When it refuses to start\n");
+    let (_, rest) = refused.expect("README.md says what to do when it refuses");
+    let (guide, _) = rest
+        .split_once("<!-- end of texts -->")
+        .expect("README.md has an end of the texts");
+    let guide = guide.replace(['`', '\n'], "");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![root.join("src/engine/src/engine.rs")];
+    for dir in [
+        "src/module",
+        "src/engine/src/persist",
+        "src/engine/src/route",
+    ] {
+        sources(&root.join(dir), &mut files);
+    }
+    files.push(root.join("src/engine/src/settings.rs"));
+    let (mut seen, mut missing) = (0, Vec::new());
+    let mut everything = String::new();
+    for file in files {
+        // Only the offline tool's.
+        if ["reseal.rs", "plan.rs"]
+            .iter()
+            .any(|name| file.ends_with(name))
+        {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("a source");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let lines = code.split("\\\n").map(str::trim_start);
+        everything.extend(lines);
+        for made in MADE {
+            for (at, _) in code.match_indices(made) {
+                let call = bracketed(&code[at + made.len() - 1..]);
+                for told in quoted(call) {
+                    let told = told.trim_start_matches("ERR ");
+                    let Some(part) = stable(told) else { continue };
+                    seen += 1;
+                    let begin: String = part.chars().take(40).collect();
+                    let begin = begin.trim_end();
+                    if !guide.contains(begin) {
+                        missing.push(format!("{}: {told}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    assert!(
+        missing.is_empty(),
+        "not in the guide:\n{}",
+        missing.join("\n")
+    );
+    assert!(seen > 100, "only {seen} texts found");
+    // And nothing is explained that nobody says any more.
+    let rows = guide_rows(rest);
+    assert!(rows.len() > 100, "only {} rows", rows.len());
+    let stale: Vec<&str> = rows
+        .into_iter()
+        .filter(|row| {
+            let row = row
+                .replace(" N ", " ... ")
+                .replace(" '", "...")
+                .replace("' ", "...")
+                .replace("N)", "...")
+                .replace("NAME", "...");
+            let parts = row.split("...").flat_map(|part| part.split(':'));
+            let parts = parts.map(|part| {
+                part.trim_start_matches("ERR ")
+                    .trim_matches([' ', '.', ',', ';'])
+            });
+            let parts: Vec<&str> = parts.filter(|part| says_something(part)).collect();
+            let said = |part: &&str| {
+                let words: Vec<&str> = part.split(' ').take(4).collect();
+                everything.contains(&words.join(" "))
+            };
+            !parts.is_empty() && !parts.iter().any(said)
+        })
+        .filter(|row| !NOT_OURS.contains(row))
+        .collect();
+    assert!(stale.is_empty(), "nobody says:\n{}", stale.join("\n"));
+}
+
+/// Texts in the guide that the host or the system says.
+const NOT_OURS: &[&str] = &[
+    "Module Configuration detected without loadmodule directive",
+    "no space left",
+];
+
+/// The texts in the first cells of the guide's tables.
+fn guide_rows(guide: &str) -> Vec<&str> {
+    let (guide, _) = guide
+        .split_once("<!-- end of texts -->")
+        .unwrap_or((guide, ""));
+    let cells = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+    cells
+        .flat_map(|cell| cell.split("`, `"))
+        .map(|text| text.split('`').next().unwrap_or(text))
+        .filter(|text| says_something(text))
+        .collect()
+}

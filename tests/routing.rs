@@ -479,6 +479,64 @@ fn a_user_needs_rules_for_durable_commands() {
     assert!(error(&mut stranger, "SET d:1 x").starts_with("NOAUTH"));
 }
 
+/// BY and GET lead to keys that nobody names: only who may read all of them may say so, as with the host's own.
+#[test]
+fn sort_leads_nobody_to_keys_that_he_may_not_read() {
+    let server = routed("d:*");
+    let mut admin = server.raw().unwrap();
+    let users = [
+        ("some", "~*:a* +@all"),
+        ("all", "~* +@all"),
+        ("reads", "%R~* %W~*:b* +@all"),
+        ("writes", "%W~* %R~*:a* +@all"),
+        ("selected", "~*:a* +@all (%R~* +sort_ro +persist.sort_ro)"),
+        ("other", "~*:a* +@all (%R~* +get +persist.get)"),
+    ];
+    for (user, rules) in users {
+        let line = format!("ACL SETUSER {user} on nopass {rules}");
+        run(&mut admin, &[(&line, ok())]);
+    }
+    for key in ["h:a", "d:a"] {
+        run(&mut admin, &[(&format!("RPUSH {key} 2 1"), Resp::Int(2))]);
+    }
+    let lines = [
+        "@SORT k:a DESC",
+        "@SORT k:a BY nosort",
+        "@SORT k:a BY w* DESC",
+        "@SORT k:a GET #",
+        "@SORT k:a ALPHA GET w* STORE k:b",
+        "@SORT k:a LIMIT x 1 GET #",
+        "@SORT k:a GET # LIMIT x 1",
+        "@SORT k:a GET",
+        "@SORT k:a SOON GET #",
+        "@SORT_RO k:a GET #",
+        "@SORT_RO k:a BY w*->f LIMIT 0 1",
+        "@SORT_RO k:a STORE k:b GET #",
+        "EVAL return{redis.pcall('@SORT','k:a','GET','#')} 0",
+    ];
+    let (mut refused, mut done) = (0, 0);
+    for (user, _) in users {
+        let mut client = server.raw().unwrap();
+        run(&mut client, &[(&format!("AUTH {user} x"), ok())]);
+        for line in lines {
+            let mut ask = |key: &str, prefix: &str| {
+                let line = line.replace("k:", key).replace('@', prefix);
+                let reply = client.words(&line).unwrap().to_string();
+                reply.replace("persist.", "")
+            };
+            let host = ask("h:", "");
+            assert_eq!(ask("d:", ""), host, "{user}, routed: {line}");
+            assert_eq!(ask("d:", "PERSIST."), host, "{user}, durable: {line}");
+            refused += usize::from(host.contains("denied"));
+            done += usize::from(host.contains("$1"));
+        }
+    }
+    assert!(refused > 20 && done > 20, "{refused} {done}");
+    // Asking who it is leaves nothing in the log of what was forbidden.
+    let log = admin.words("ACL LOG").unwrap().to_string();
+    assert!(!log.contains("_user"), "{log}");
+}
+
 #[test]
 fn the_log_says_what_a_route_means() {
     let server = routed("");

@@ -102,6 +102,12 @@ const FIXED: &[Row] = &[
         ("salvage", "salvage"),
         &["repair", ""],
     ),
+    (
+        "file-mode",
+        "600",
+        ("640", "640"),
+        &["644", "0600", "rw", ""],
+    ),
 ];
 
 fn ok() -> Resp {

@@ -6,6 +6,7 @@
 mod argv;
 mod described;
 mod differential;
+mod ended;
 mod times;
 mod together;
 mod waiting;

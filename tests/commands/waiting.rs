@@ -1,5 +1,5 @@
 //! Blocking forms of random commands. They run in transactions, where they answer at once;
-//! `tests/blocking.rs` has those that wait.
+//! `tests/blocking` has those that wait.
 
 use crate::argv::{Argv, Maker};
 

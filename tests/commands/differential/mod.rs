@@ -389,7 +389,7 @@ impl Differential {
             b"ENCODING" | b"REFCOUNT" => {
                 [&b"string"[..], b"set"].contains(&flat(&kind).concat().as_slice())
             }
-            b"IDLETIME" => kind != Resp::Simple(b"none".to_vec()),
+            b"IDLETIME" | b"FREQ" => kind != Resp::Simple(b"none".to_vec()),
             _ => false,
         })
     }
@@ -402,8 +402,9 @@ impl Differential {
         };
         let by = argv.iter().position(|arg| arg.eq_ignore_ascii_case(b"BY"));
         let Some(pattern) = by.and_then(|at| argv.get(at + 1)) else {
-            // To the host's ALPHA, what differs behind a NUL is equal, and parts of it come in another order.
-            return Ok(has("ALPHA") && has("LIMIT") && {
+            // To the host's ALPHA, what differs behind a NUL is equal, and parts of it, or what it leads to, come in
+            // another order.
+            return Ok(has("ALPHA") && (has("LIMIT") || has("GET")) && {
                 let ask = ["SORT_RO", "", "BY", "nosort"].map(|word| word.as_bytes().to_vec());
                 let mut ask = Argv::from(ask);
                 ask[1] = argv[1].clone();

@@ -1,5 +1,6 @@
 //! The longest stalls: growing to 10M keys, deleting a huge set, emptying a
-//! database of 10M keys. Prints a table; see `--help`.
+//! database of 10M keys, fields that end together, adopting a huge list.
+//! Prints a table; see `--help`.
 #![allow(clippy::expect_used)]
 
 use std::time::{Duration, Instant};
@@ -21,6 +22,12 @@ struct Options {
     /// Members of the set that is deleted.
     #[arg(long, default_value_t = 5_000_000)]
     members: u64,
+    /// Fields of a hash that end together.
+    #[arg(long, default_value_t = 1_000_000)]
+    fields: u64,
+    /// Elements of the list that is adopted.
+    #[arg(long, default_value_t = 1_000_000)]
+    elements: u64,
     /// How often the growth is measured; the smallest of the longest counts,
     /// since the machine's own stalls only add.
     #[arg(long, default_value_t = 3)]
@@ -93,6 +100,70 @@ fn timed(client: &mut RawClient, line: &str) -> (Duration, Duration) {
     (Duration::from_micros(us), outside)
 }
 
+/// How long it takes until `done`, and the longest that another client waits
+/// for its answer meanwhile.
+fn beside(server: &Server, mut done: impl FnMut() -> bool) -> (Duration, Duration) {
+    let mut client = RawClient::connect(server.port()).expect("a connection");
+    let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+    while !done() {
+        for _ in 0..100 {
+            let asked = Instant::now();
+            client.words("PING").expect("PONG");
+            longest = longest.max(asked.elapsed());
+        }
+    }
+    (begun.elapsed(), longest)
+}
+
+/// Fields of one hash end together, and nobody looks at it.
+fn ended_fields(fields: u64) {
+    const SOME: u64 = 1000;
+    let server = Server::builder().with_module().start().expect("a server");
+    let mut client = RawClient::connect(server.port()).expect("a connection");
+    let names = |i: u64| (0..SOME).map(move |j| format!("field:{}", i * SOME + j).into_bytes());
+    fill(&mut client, fields / SOME, |i, argv| {
+        argv.extend([b"PERSIST.HSET".to_vec(), b"h".to_vec()]);
+        argv.extend(names(i).flat_map(|name| [name, b"value".to_vec()]));
+    });
+    let wait = Duration::from_secs(5 + fields / 50_000);
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed();
+    let at = (now.expect("a time after 1970") + wait).as_millis();
+    let begun = Instant::now();
+    fill(&mut client, fields / SOME, |i, argv| {
+        argv.extend([b"PERSIST.HPEXPIREAT".to_vec(), b"h".to_vec()]);
+        argv.extend([at.to_string(), "FIELDS".into(), SOME.to_string()].map(String::into_bytes));
+        argv.extend(names(i));
+    });
+    let left = wait.checked_sub(begun.elapsed());
+    std::thread::sleep(left.expect("a machine that is fast enough"));
+    let (took, longest) = beside(&server, || {
+        std::thread::sleep(Duration::from_millis(100));
+        let keys = server.words("PERSIST.DBSIZE").expect("a number");
+        keys == persist_tools::raw::Resp::Int(0)
+    });
+    println!(
+        "| {fields} fields of a hash that ended together: removed in {took:?}, {:.0} a second; another client's PING | {longest:?} | |",
+        fields as f64 / took.as_secs_f64()
+    );
+}
+
+/// A list of the host's becomes a durable one.
+fn adopted(elements: u64) {
+    let server = Server::builder().with_module().start().expect("a server");
+    let mut client = RawClient::connect(server.port()).expect("a connection");
+    fill(&mut client, elements / 100, |i, argv| {
+        argv.extend([b"RPUSH".to_vec(), b"huge".to_vec()]);
+        argv.extend((0..100).map(|j| format!("element:{}", i * 100 + j).into_bytes()));
+    });
+    client.words("PERSIST.ADOPT huge").expect("a reply");
+    let (took, longest) = beside(&server, || {
+        server.persist_info("moving_in_progress").expect("INFO") == "no"
+    });
+    println!(
+        "| ADOPT of a list of {elements} elements ({took:?} in all); another client's PING | {longest:?} | |"
+    );
+}
+
 fn main() {
     let options = Options::parse();
     println!("| what | longest | bar |");
@@ -132,4 +203,7 @@ fn main() {
         "| FLUSHALL of {} keys (from outside {outside:?}) | {took:?} | 1 ms |",
         options.keys
     );
+    drop(server);
+    ended_fields(options.fields);
+    adopted(options.elements);
 }
