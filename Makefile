@@ -10,7 +10,7 @@ export REDIS_SERVER := $(CURDIR)/.cache/hosts/$(HOST)/$(firstword $(subst -, ,$(
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: always hosts test-matrix test-docker image up down real-input stalls help setup run build test readme lint fmt bench torture clients fuzz differential clean
+.PHONY: always hosts test-matrix test-docker image up down real-input stalls help setup run build test readme lint deny fmt bench torture clients fuzz differential clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,10 @@ readme: setup ## Rewrite README.md's tables of settings and commands from their 
 lint: setup ## Check formatting and clippy, warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --test docker -- -D warnings
+	$(CARGO) clippy --test docker --test advisories -- -D warnings
+
+deny: setup ## Check licences, origins and advisories of all dependencies
+	@bash tests/deny.sh
 
 image: ## Build the image redis-persist:redis-8; HOST_IMAGE=valkey/valkey:9 for one on Valkey
 	@bash docker/image.sh
@@ -87,7 +90,7 @@ real-input: build ## Load 2M keys, save, rewrite, kill -9, restart, and check ke
 always: build ## Measure who waits for a slow disk under appendfsync always, against the host's own log
 	bash tests/always.sh
 
-stalls: build ## Measure the longest stalls: growth, a huge DEL, FLUSHALL
+stalls: build ## Measure the longest stalls: growth, a huge DEL, FLUSHALL, ended fields, a huge ADOPT
 	$(CARGO) run --release -p persist-tools --bin persist-stalls -- $(ARGS)
 
 clean: ## Remove what building made (not ./data)
