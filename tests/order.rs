@@ -143,12 +143,13 @@ fn rewrite(server: &mut Server) {
     push(server);
     let reply = server.words("PERSIST.REWRITE").unwrap();
     assert!(!reply.is_error(), "{reply}");
-    // The child's fsync is slowed: this goes into the new file, before the new base counts.
+    // The child's fsync is slowed until `go` is there: this goes into the new file, before the new base counts.
     wait_until("the child", Duration::from_secs(30), || {
         Ok(server.log().contains("rewriting started by pid"))
     })
     .unwrap();
     push(server);
+    std::fs::write(server.root().join("go"), "").unwrap();
     told(server, "aof_rewrites:1\r\n");
     push(server);
 }
@@ -384,7 +385,11 @@ fn play(scenario: &Scenario, swallow: Option<&Swallow>) -> Played {
         .trace(&trace)
         .trace_data(16384)
         .slow_path("-1.base")
-        .slow_fsync_ms(100);
+        .slow_fsync_ms(HELD_MS)
+        .slow_until(&dir.path().join("go"));
+    if !scenario.name.starts_with("PERSIST.REWRITE") {
+        std::fs::write(dir.path().join("go"), "").unwrap();
+    }
     if let Some((kind, glob, nth)) = swallow {
         preload = preload.swallow(kind, glob, *nth);
     }
@@ -456,10 +461,13 @@ fn fsyncs(scenario: &Scenario, played: &Played) -> Vec<Swallow> {
     wanted
 }
 
-/// Why leaving out one fsync alone is no loss.
 /// How long the end of an fsync may go unheard by a busy event loop, in ns.
 const HEARD_AFTER_NS: u64 = 20_000_000;
 
+/// How long at most a rewrite's child waits for what must come before its end, in ms.
+const HELD_MS: u64 = 20_000;
+
+// Why leaving out one fsync alone is no loss.
 const TWIN: &str = "it is synced twice before it counts; leaving out both is a loss";
 const LATER: &str = "before anything relies on it, the next commit syncs the same folder";
 const FOUND: &str = "what a start found needs it only where something is removed: after a crash as a base was committed";

@@ -6,6 +6,7 @@
  *
  * SLOW_FSYNC_MS=n        each fsync and fdatasync takes n ms longer (the sleep comes first)
  * SLOW_PATH=text         only of files whose path contains text
+ * SLOW_UNTIL=file        only while there is no such file: one that waits goes on when it is made
  * FAIL_FSYNC_AFTER=n     after n good ones, each fsync and fdatasync fails with EIO
  * FAIL_WRITE=errno       each write to a regular file fails with this errno (28 is ENOSPC)
  * FAIL_PATH=text         both only for files whose path contains text
@@ -61,7 +62,7 @@
 static int trace_fd = -1;
 static long trace_data = 64;
 static long slow_ms, fail_after = -1, fail_write_errno, syncs;
-static const char *slow_path, *fail_path, *control, *kill_path;
+static const char *slow_path, *slow_until, *fail_path, *control, *kill_path;
 static long kill_at, kill_torn, clock_shift_s;
 static char swallow_kind[16], swallow_glob[256];
 static long swallow_nth;
@@ -88,6 +89,7 @@ __attribute__((constructor)) static void start(void) {
     trace_data = number("TRACE_DATA", 64);
     if (trace_data > DATA_LEN) trace_data = DATA_LEN;
     slow_path = text("SLOW_PATH");
+    slow_until = text("SLOW_UNTIL");
     fail_path = text("FAIL_PATH");
     control = text("FAULT_CONTROL");
     kill_path = text("KILL_PATH");
@@ -252,6 +254,15 @@ static int swallowed(const char *kind, const char *path) {
     return swallow_nth == 0 || n == swallow_nth;
 }
 
+static void slow_down(long ms) {
+    long piece = slow_until ? 5 : ms;
+    for (long slept = 0; slept < ms; slept += piece) {
+        if (slow_until && syscall(SYS_faccessat, AT_FDCWD, slow_until, F_OK) == 0) return;
+        struct timespec t = {piece / 1000, piece % 1000 * 1000000};
+        while (nanosleep(&t, &t) != 0 && errno == EINTR) {}
+    }
+}
+
 static int sync_fd(const char *op, long call, int fd) {
     char path[PATH_LEN];
     path_of(fd, path);
@@ -261,8 +272,7 @@ static int sync_fd(const char *op, long call, int fd) {
     long long begin = now();
     trace(begin, "begin fsync", 0, path, NULL, 0);
     if (f.slow_ms > 0 && matches(path, slow_path)) {
-        struct timespec t = {f.slow_ms / 1000, f.slow_ms % 1000 * 1000000};
-        while (nanosleep(&t, &t) != 0 && errno == EINTR) {}
+        slow_down(f.slow_ms);
     }
     int fail = 0;
     if (matches(path, fail_path)) {

@@ -36,6 +36,11 @@ impl Preload {
         self.set("SLOW_PATH", text)
     }
 
+    /// Only while there is no file of this name: one that waits goes on when it is made.
+    pub fn slow_until(self, file: &Path) -> Self {
+        self.set("SLOW_UNTIL", file)
+    }
+
     /// After `good` ones, each fsync of a file whose path contains `path` fails with EIO.
     pub fn fail_fsync_after(self, good: u64, path: &str) -> Self {
         self.set("FAIL_FSYNC_AFTER", good.to_string())
