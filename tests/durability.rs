@@ -598,3 +598,50 @@ fn a_rewrite_that_fails_leaves_the_log_as_it_is() {
         said(&server, "PERSIST.GET l", "3");
     }
 }
+
+/// Reading a log takes memory for a group at a time, not for files.
+#[test]
+fn a_long_log_is_read_in_little_memory() {
+    const MB: u64 = 1 << 20;
+    for preamble in ["yes", "no"] {
+        let mut server = Server::builder()
+            .with_module()
+            .config("persist.auto-aof-rewrite-percentage", "0")
+            .config("persist.aof-use-rdb-preamble", preamble)
+            .start()
+            .unwrap();
+        let mut client = server.raw().unwrap();
+        let value = vec![b'x'; MB as usize];
+        for n in 0..96u8 {
+            // Two files.
+            if n == 48 {
+                said(&server, "PERSIST.REWRITE", "started");
+                wait_info(&server, "aof_rewrites", "1");
+            }
+            let reply = client
+                .command(&[&b"PERSIST.SET"[..], b"k", &value])
+                .unwrap();
+            assert_eq!(reply, Resp::Simple(b"OK".to_vec()));
+        }
+        let size: u64 = server
+            .persist_info("aof_current_size")
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(size > 48 * MB);
+        server.kill9().unwrap();
+        server.restart().unwrap();
+        assert_eq!(int(&server, "PERSIST.STRLEN k"), MB as i64);
+        // Not `used_memory_peak`: the host takes it ten times a second.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak: u64 = peak
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        println!("{peak} kB at most for a log of {size} bytes");
+        assert!(peak * 1024 < 40 * MB, "{peak} kB for a log of {size}");
+    }
+}

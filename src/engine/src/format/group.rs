@@ -38,9 +38,11 @@ use crate::base::checksum::{Crc64, crc64};
 use std::io::Write as _;
 
 mod chain;
+mod judge;
 mod scan;
 mod stream;
 
+pub use judge::{Judgement, highest_mark_of, judge};
 pub use scan::{GroupScanner, ScanStart, Tail, highest_mark, sound_groups};
 pub use stream::GroupStream;
 

@@ -40,6 +40,46 @@ pub trait ReadFile: io::Read + Send + Sync {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 }
 
+/// Reads a file from a byte on, up to another, without moving its position: so
+/// it can be read again, though its name may be gone by then.
+pub struct Section<'a> {
+    file: &'a dyn ReadFile,
+    at: u64,
+    end: u64,
+}
+
+impl<'a> Section<'a> {
+    /// The bytes from `at` to `end`, or to the end of the file.
+    pub fn new(file: &'a dyn ReadFile, at: u64, end: u64) -> Self {
+        Section { file, at, end }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// Whatever the disk reports.
+    pub fn bytes(mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut self, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl io::Read for Section<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let left = self.end.saturating_sub(self.at);
+        let most = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if most == 0 {
+            return Ok(0);
+        }
+        let n = self
+            .file
+            .read_at(buf.get_mut(..most).unwrap_or_default(), self.at)?;
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
 /// A disk that can only be looked at: what check and load need.
 pub trait ReadDisk: Send + Sync {
     /// Opens an existing file for reading.

@@ -16,6 +16,7 @@
 //! possible, anything on disk is changed.
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
@@ -26,7 +27,7 @@ use super::restore::{self, Counter, Target};
 use super::verify::{Judged, VerifiedLog};
 use crate::base::hash::Seed;
 use crate::data::value::Limits;
-use crate::format::group::{GroupScanner, GroupStream, ScanStart, Tail};
+use crate::format::group::{GroupStream, ScanStart};
 use crate::format::manifest::{BaseFile, IncrEnd, IncrStart, Manifest};
 use crate::format::snapshot::{HEADER_LEN, SnapshotHeader, SnapshotReader};
 use crate::format::{FormatError, HistoryId, ReadError};
@@ -437,15 +438,9 @@ impl Loader<'_> {
             self.base(base, &mut r, progress)?;
         }
         for file in &incrs {
-            progress.begin(&file.path, file.end as u64);
-            self.replay(
-                &mut r.space,
-                &file.path,
-                &file.bytes[..file.end],
-                file.start,
-                progress,
-            )?;
-            r.bytes += file.end as u64;
+            progress.begin(&file.path, file.end);
+            self.replay(&mut r.space, file, progress)?;
+            r.bytes += file.end;
         }
         Ok(Recovered {
             history: manifest.history,
@@ -518,20 +513,7 @@ impl Loader<'_> {
         };
         let mut groups = GroupStream::new(file, r.bytes, start);
         let mut replay = Replay::new(r.space.space(), self.limits);
-        let mut units = 0;
-        loop {
-            let group = match groups.next_group() {
-                Ok(Some(group)) => group,
-                Ok(None) => break,
-                Err(ReadError::Io(e)) => return Err(e).on("read", path).map_err(Into::into),
-                Err(ReadError::Format(e)) => return Err(damaged(path, &e, RESTORE_ADVICE)),
-            };
-            replay
-                .group(&group)
-                .map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
-            units += 1;
-            progress.at(group.end());
-        }
+        let units = replay_all(path, &mut groups, &mut replay, progress)?;
         let effects = replay.effects;
         let crc = groups.last_crc().unwrap_or(0);
         if base.end.is_some_and(|(_, want)| want != crc) {
@@ -547,29 +529,38 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Replays groups that end where `bytes` does; gives the last checksum.
+    /// Replays what counts of an incr file.
     fn replay<T: Target>(
         &self,
         space: &mut T,
-        path: &Path,
-        bytes: &[u8],
-        start: ScanStart,
+        file: &Judged,
         progress: Progress<'_>,
-    ) -> Result<u64, LoadError> {
-        let mut scanner = GroupScanner::new(bytes, start);
+    ) -> Result<(), LoadError> {
+        let mut groups = GroupStream::new(file.image.first(file.end), file.end, file.start);
         let mut replay = Replay::new(space.space(), self.limits);
-        for group in scanner.by_ref() {
-            replay
-                .group(&group)
-                .map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
-            progress.at(group.end());
-        }
-        match scanner.tail() {
-            Some(Tail::Clean) => Ok(scanner.last_crc().unwrap_or(0)),
-            Some(Tail::Torn { why, .. } | Tail::Corrupt { why, .. }) => {
-                Err(damaged(path, why, RESTORE_ADVICE))
-            }
-            None => Ok(0),
-        }
+        replay_all(&file.path, &mut groups, &mut replay, progress).map(|_| ())
+    }
+}
+
+/// Replays groups up to the end; says how many there were.
+fn replay_all<R: Read>(
+    path: &Path,
+    groups: &mut GroupStream<R>,
+    replay: &mut Replay<'_>,
+    progress: Progress<'_>,
+) -> Result<u64, LoadError> {
+    let mut units = 0;
+    loop {
+        let group = match groups.next_group() {
+            Ok(Some(group)) => group,
+            Ok(None) => return Ok(units),
+            Err(ReadError::Io(e)) => return Err(e).on("read", path).map_err(Into::into),
+            Err(ReadError::Format(e)) => return Err(damaged(path, &e, RESTORE_ADVICE)),
+        };
+        replay
+            .group(&group)
+            .map_err(|e| damaged(path, &e, RESTORE_ADVICE))?;
+        units += 1;
+        progress.at(group.end());
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::Files;
 use crate::io::replace::replace_file;
-use crate::io::{Disk, DiskError, OnPath, read_file};
+use crate::io::{Disk, DiskError, OnPath, Section};
 
 /// A change of the files that recovery calls for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,10 +139,11 @@ fn set_aside(disk: &dyn Disk, files: &Files, path: &Path, stamp: u64) -> Result<
 /// bytes that a later start could take for damage.
 fn cut(disk: &dyn Disk, files: &Files, path: &Path, at: u64, stamp: u64) -> Result<(), DiskError> {
     make_quarantine(disk, files)?;
-    let bytes = read_file(disk, path)?;
-    let tail = bytes.get(at as usize..).unwrap_or_default();
+    let file = disk.open(path).on("open", path)?;
+    let tail = Section::new(&*file, at, u64::MAX);
+    let tail = tail.bytes().on("read", path)?;
     let name = quarantine_name(path, stamp, &format!(".tail-at-{at}"));
     let kept = free_name(disk, files, &name)?;
-    replace_file(disk, &kept, &files.tag(), tail).map_err(|e| e.error)?;
+    replace_file(disk, &kept, &files.tag(), &tail).map_err(|e| e.error)?;
     disk.truncate(path, at).on("truncate", path)
 }

@@ -1,6 +1,7 @@
 //! Whether the log on disk is whole: its manifest, the files it names, and
 //! what else stands in its folder. Looks only, changes nothing.
 
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
@@ -8,18 +9,40 @@ use super::load::{LoadError, Loader, Progress, RESTORE_ADVICE, damaged};
 use super::reading::{Part, SoundFile};
 use super::repair::Repair;
 use crate::format::FormatError;
-use crate::format::group::{GroupScanner, ScanStart, Tail, highest_mark};
+use crate::format::group::{Group, ScanStart, Tail, highest_mark_of, judge};
 use crate::format::manifest::{IncrEnd, IncrFile, IncrStart, Manifest};
 use crate::format::snapshot::SnapshotHeader;
-use crate::io::{OnPath, read_file};
+use crate::io::{OnPath, ReadFile, Section, read_file};
+
+/// An incr file as it was when its log was first looked at: it may grow, and
+/// lose its name.
+pub(super) struct Image {
+    file: Box<dyn ReadFile>,
+    len: u64,
+}
+
+/// Bytes that are read at once.
+const PIECE: usize = 1 << 18;
+
+impl Image {
+    /// Its first `end` bytes, from the start.
+    pub(super) fn first(&self, end: u64) -> impl Read {
+        BufReader::with_capacity(PIECE, Section::new(&*self.file, 0, end))
+    }
+
+    /// What stands from `at` to `end`.
+    fn rest(&self, at: u64, end: u64) -> io::Result<Vec<u8>> {
+        Section::new(&*self.file, at, end).bytes()
+    }
+}
 
 /// An incr file that was judged: how much of it counts.
 pub(super) struct Judged {
     pub(super) path: PathBuf,
-    pub(super) bytes: Vec<u8>,
+    pub(super) image: Image,
     pub(super) start: ScanStart,
     /// Bytes that count.
-    pub(super) end: usize,
+    pub(super) end: u64,
     seq: u64,
     closed: bool,
     starts: IncrStart,
@@ -163,14 +186,20 @@ impl Loader<'_> {
             .ok_or_else(|| LoadError::new("the manifest names no base"))?;
         let mut images = Vec::new();
         for file in &manifest.incrs {
-            images.push(read_file(self.disk, &self.files.in_log(&file.name))?);
+            let path = self.files.in_log(&file.name);
+            let file = self.disk.open(&path).on("open", &path)?;
+            let len = file.len().on("stat", &path)?;
+            images.push(Image { file, len });
         }
-        // What later files prove durable, known before a file is judged.
-        let marks: Vec<u64> = images
-            .iter()
-            .map(|bytes| highest_mark(bytes, Some(manifest.history)))
-            .collect();
-        let used = images.iter().rposition(|bytes| !bytes.is_empty());
+        // What later files prove durable, known before a file is judged. Of the
+        // first nobody asks.
+        let mut marks = vec![0; images.len()];
+        for ((mark, image), file) in marks.iter_mut().zip(&images).zip(&manifest.incrs).skip(1) {
+            let rest = |at| image.rest(at, image.len);
+            let found = highest_mark_of(image.first(image.len), image.len, manifest.history, rest);
+            *mark = found.on("read", &self.files.in_log(&file.name))?;
+        }
+        let used = images.iter().rposition(|image| image.len > 0);
         let mut due = Due {
             seq: base.covers + 1,
             crc: None,
@@ -178,7 +207,7 @@ impl Loader<'_> {
             may_be_torn: false,
         };
         let mut incrs: Vec<Judged> = Vec::new();
-        for (i, (file, bytes)) in manifest.incrs.iter().zip(images).enumerate() {
+        for (i, (file, image)) in manifest.incrs.iter().zip(images).enumerate() {
             let later = marks.get(i + 1..).unwrap_or_default();
             // Later marks tell of later files, too: of this one only up to
             // where the next sets in.
@@ -186,8 +215,8 @@ impl Loader<'_> {
             let last = next.map_or(0, |start| start.first - 1);
             due.mark = later.iter().copied().max().unwrap_or(0).min(last);
             due.may_be_torn = used.is_none_or(|used| i >= used) && file.end.is_none();
-            progress.begin(&self.files.in_log(&file.name), bytes.len() as u64);
-            let judged = self.judge(file, bytes, due, &mut repairs, &mut remarks, progress)?;
+            progress.begin(&self.files.in_log(&file.name), image.len);
+            let judged = self.judge(file, image, due, &mut repairs, &mut remarks, progress)?;
             due.seq = judged.ends.last + 1;
             due.crc = Some(judged.ends.crc);
             incrs.push(judged);
@@ -248,7 +277,7 @@ impl Loader<'_> {
     fn judge(
         &self,
         file: &IncrFile,
-        bytes: Vec<u8>,
+        image: Image,
         due: Due,
         repairs: &mut Vec<Repair>,
         remarks: &mut Vec<String>,
@@ -268,35 +297,34 @@ impl Loader<'_> {
             prev_crc: file.start.map(|s| s.prev_crc).or(due.crc),
             durable: file.end.map_or(due.mark, |end| end.last),
         };
-        let mut scanner = GroupScanner::new(counted(file, &bytes, &path)?, start);
-        let mut sound = SoundFile::whole(&path, Part::Incr, bytes.len() as u64);
-        for group in scanner.by_ref() {
+        let counted = counted(file, image.len, &path)?;
+        let mut sound = SoundFile::whole(&path, Part::Incr, image.len);
+        let visit = |group: &Group<'_>| {
             sound.units += 1;
             sound.effects += u64::from(group.header.effects);
             progress.at(group.end());
-        }
-        match scanner.tail() {
-            Some(Tail::Clean) => {}
-            Some(Tail::Torn { at, why }) if due.may_be_torn => {
-                self.torn(&path, *at, bytes.len(), why, remarks)?;
-                sound.torn = Some(why.clone());
+        };
+        let rest = |at| image.rest(at, counted);
+        let judged = judge(image.first(counted), counted, start, visit, rest);
+        let judged = judged.on("read", &path)?;
+        match judged.tail {
+            Tail::Clean => {}
+            Tail::Torn { at, why } if due.may_be_torn => {
+                self.torn(&path, at, image.len, &why, remarks)?;
+                sound.torn = Some(why);
                 repairs.push(Repair::Cut {
                     path: path.clone(),
-                    at: *at,
+                    at,
                 });
             }
-            Some(Tail::Torn { why, .. } | Tail::Corrupt { why, .. }) => {
-                return Err(damaged(&path, why, RESTORE_ADVICE));
-            }
-            None => {
-                let why = format!("{}: the scan didn't end", path.display());
-                return Err(LoadError::new(why));
+            Tail::Torn { why, .. } | Tail::Corrupt { why, .. } => {
+                return Err(damaged(&path, &why, RESTORE_ADVICE));
             }
         }
         let ends = IncrEnd {
-            last: scanner.next_seq().unwrap_or(due.seq) - 1,
-            len: scanner.end(),
-            crc: scanner.last_crc().or(due.crc).unwrap_or(0),
+            last: judged.next_seq.unwrap_or(due.seq) - 1,
+            len: judged.end,
+            crc: judged.last_crc.or(due.crc).unwrap_or(0),
         };
         if let Some(expected) = file.end
             && expected != ends
@@ -312,8 +340,8 @@ impl Loader<'_> {
         progress.sound(sound);
         Ok(Judged {
             path,
-            end: ends.len as usize,
-            bytes,
+            end: ends.len,
+            image,
             seq: file.seq,
             closed: file.end.is_some(),
             starts: IncrStart {
@@ -330,7 +358,7 @@ impl Loader<'_> {
         &self,
         path: &Path,
         at: u64,
-        len: usize,
+        len: u64,
         why: &FormatError,
         remarks: &mut Vec<String>,
     ) -> Result<(), LoadError> {
@@ -344,7 +372,7 @@ impl Loader<'_> {
         remarks.push(format!(
             "!!! Warning: short read while loading the AOF file {}!!! {} bytes from offset {at} on are moved to quarantine: {why}",
             path.display(),
-            len as u64 - at
+            len - at
         ));
         Ok(())
     }
@@ -366,16 +394,16 @@ impl Loader<'_> {
     }
 }
 
-/// The bytes that count: behind the end that the manifest gives stands what
-/// was given up on.
-fn counted<'a>(file: &IncrFile, bytes: &'a [u8], path: &Path) -> Result<&'a [u8], LoadError> {
-    let Some(end) = file.end else {
-        return Ok(bytes);
-    };
-    let len = usize::try_from(end.len).unwrap_or(usize::MAX);
-    bytes.get(..len).ok_or_else(|| {
-        let found = format!("{} bytes", bytes.len());
-        let error = FormatError::new(0, format!("a closed file of {} bytes", end.len), found);
-        damaged(path, &error, RESTORE_ADVICE)
-    })
+/// How many bytes count: behind the end that the manifest gives stands what was
+/// given up on.
+fn counted(file: &IncrFile, len: u64, path: &Path) -> Result<u64, LoadError> {
+    match file.end {
+        None => Ok(len),
+        Some(end) if end.len <= len => Ok(end.len),
+        Some(end) => {
+            let expected = format!("a closed file of {} bytes", end.len);
+            let error = FormatError::new(0, expected, format!("{len} bytes"));
+            Err(damaged(path, &error, RESTORE_ADVICE))
+        }
+    }
 }

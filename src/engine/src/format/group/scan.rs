@@ -197,31 +197,36 @@ impl<'a> GroupScanner<'a> {
     pub fn mark(&self) -> u64 {
         self.mark
     }
+}
 
-    fn at_end(&self) -> Tail {
-        match self.due.seq {
-            Some(due) if due <= self.durable => {
-                let at = self.end();
-                let expected = format!("groups up to sequence {}", self.durable);
-                let why = FormatError::new(at, expected, format!("the end before {due}"));
-                Tail::Corrupt { at, why }
-            }
-            _ => Tail::Clean,
+/// How a file ends of which each byte was part of a good group; `due` comes
+/// next, and everything up to `durable` must be in it.
+pub(super) fn tail_at_end(at: u64, due: Option<u64>, durable: u64) -> Tail {
+    match due {
+        Some(due) if due <= durable => {
+            let expected = format!("groups up to sequence {durable}");
+            let why = FormatError::new(at, expected, format!("the end before {due}"));
+            Tail::Corrupt { at, why }
         }
+        _ => Tail::Clean,
     }
+}
 
-    fn at_bad_group(&self, mut why: FormatError) -> Tail {
-        let at = self.end();
-        let rest = self.file.get(self.at..).unwrap_or_default();
-        let mark = highest_mark(rest, self.due.history).max(self.durable);
-        // Not knowing what was due, any mark at all has to count.
-        let due = self.due.seq.unwrap_or(1);
-        if mark < due {
-            return Tail::Torn { at, why };
-        }
-        why.found += &format!(" (and sequence {mark}, not before {due}, is known to be durable)");
-        Tail::Corrupt { at, why }
+/// How a file ends with a bad group at `at`, where `due` was due, if everything
+/// up to `mark` is known to be durable.
+pub(super) fn tail_at_bad_group(
+    at: u64,
+    due: Option<u64>,
+    mark: u64,
+    mut why: FormatError,
+) -> Tail {
+    // Not knowing what was due, any mark at all has to count.
+    let due = due.unwrap_or(1);
+    if mark < due {
+        return Tail::Torn { at, why };
     }
+    why.found += &format!(" (and sequence {mark}, not before {due}, is known to be durable)");
+    Tail::Corrupt { at, why }
 }
 
 impl<'a> Iterator for GroupScanner<'a> {
@@ -232,13 +237,15 @@ impl<'a> Iterator for GroupScanner<'a> {
             return None;
         }
         if self.at == self.file.len() {
-            self.tail = Some(self.at_end());
+            self.tail = Some(tail_at_end(self.end(), self.due.seq, self.durable));
             return None;
         }
         let group = match group_at(self.file, self.at) {
             Ok(group) => group,
             Err(why) => {
-                self.tail = Some(self.at_bad_group(why));
+                let rest = self.file.get(self.at..).unwrap_or_default();
+                let mark = highest_mark(rest, self.due.history).max(self.durable);
+                self.tail = Some(tail_at_bad_group(self.end(), self.due.seq, mark, why));
                 return None;
             }
         };

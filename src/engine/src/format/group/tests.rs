@@ -77,8 +77,31 @@ fn four() -> Writer {
 
 fn scan(bytes: &[u8], start: ScanStart) -> (Vec<Group<'_>>, Tail) {
     let mut scanner = GroupScanner::new(bytes, start);
-    let groups = scanner.by_ref().collect();
-    (groups, scanner.tail().unwrap().clone())
+    let groups: Vec<Group<'_>> = scanner.by_ref().collect();
+    let tail = scanner.tail().unwrap().clone();
+    // Whoever reads one group after the other finds the same.
+    let mut seen = 0;
+    let visit = |group: &Group<'_>| {
+        assert_eq!(*group, groups[seen]);
+        seen += 1;
+    };
+    let rest = |at| Ok(bytes[at as usize..].to_vec());
+    let judged = judge(bytes, bytes.len() as u64, start, visit, rest).unwrap();
+    assert_eq!(
+        judged,
+        Judgement {
+            end: scanner.end(),
+            next_seq: scanner.next_seq(),
+            last_crc: scanner.last_crc(),
+            tail: tail.clone(),
+        }
+    );
+    assert_eq!(seen, groups.len());
+    assert_eq!(
+        highest_mark_of(bytes, bytes.len() as u64, history(), rest).unwrap(),
+        highest_mark(bytes, Some(history()))
+    );
+    (groups, tail)
 }
 
 fn scan4(bytes: &[u8]) -> (usize, Tail) {
@@ -125,6 +148,14 @@ fn clean() {
     let (groups, tail) = scan(&w.bytes, ScanStart::default());
     assert_eq!((groups.len(), tail), (4, Tail::Clean));
     assert_eq!(scan(b"", w.start(1, 0)), (vec![], Tail::Clean));
+    // One with nothing behind its line, and another behind it.
+    let mut bare = four();
+    let mut line = [0; GROUP_HEADER_LEN];
+    bare.crc = bare.header(0, 7).encode_into(&mut line, b"");
+    bare.bytes.extend(line);
+    bare.group(1, 7);
+    let (groups, tail) = scan(&bare.bytes, bare.start(1, 0));
+    assert_eq!((groups.len(), tail), (6, Tail::Clean));
     let mut scanner = GroupScanner::new(&w.bytes, ScanStart::default());
     assert_eq!(scanner.by_ref().count(), 4);
     assert_eq!(
