@@ -1,6 +1,8 @@
 //! `persist.on-corruption` on a real server: damage on disk, and what a restart makes of it.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod refused;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
