@@ -26,7 +26,7 @@ use persist_engine::io::mem::MemDisk;
 use persist_engine::keyspace::Keyspace;
 use persist_engine::persist::dump::{self, Subject};
 use persist_engine::persist::files::Files;
-use persist_engine::persist::load::Loader;
+use persist_engine::persist::loader::Loader;
 use persist_engine::persist::replay::Replay;
 use persist_engine::persist::rescue::{Plan, Salvaged, Until};
 use persist_engine::persist::restore;

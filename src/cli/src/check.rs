@@ -7,8 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use persist_engine::io::ReadDisk;
 use persist_engine::io::os::OsDisk;
-use persist_engine::persist::load::{Fault, LoadError, Recovered, Source};
+use persist_engine::persist::load::{Recovered, Source};
 use persist_engine::persist::reading::{Part, SoundFile};
+use persist_engine::persist::refusal::{Fault, LoadError};
 use serde_json::{Value, json};
 
 use crate::bar::Bar;

@@ -8,7 +8,9 @@ use persist_engine::format::HistoryId;
 use persist_engine::io::os::OsDisk;
 use persist_engine::io::{ReadDisk, read_file};
 use persist_engine::persist::files::Files;
-use persist_engine::persist::load::{LoadError, Loader, Recovered};
+use persist_engine::persist::load::Recovered;
+use persist_engine::persist::loader::Loader;
+use persist_engine::persist::refusal::LoadError;
 use persist_engine::persist::restore::Counter;
 use persist_engine::settings::Settings;
 

@@ -114,8 +114,8 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<persist_engine::persist::load::LoadError> for Failure {
-    fn from(e: persist_engine::persist::load::LoadError) -> Self {
+impl From<persist_engine::persist::refusal::LoadError> for Failure {
+    fn from(e: persist_engine::persist::refusal::LoadError) -> Self {
         Failure::Told(e.text, 1)
     }
 }

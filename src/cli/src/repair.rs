@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use persist_engine::data::value::Limits;
 use persist_engine::io::os::OsDisk;
-use persist_engine::persist::load::LoadError;
+use persist_engine::persist::refusal::LoadError;
 use persist_engine::persist::rescue::{Plan, Salvaged, Until, carry, renew};
 use serde_json::json;
 

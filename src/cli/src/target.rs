@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use persist_engine::io::Disk;
 use persist_engine::io::os::OsDisk;
-use persist_engine::persist::load::{LoadError, Loader};
+use persist_engine::persist::loader::Loader;
+use persist_engine::persist::refusal::LoadError;
 use persist_engine::persist::rescue::names;
 
 use crate::bar::Bar;

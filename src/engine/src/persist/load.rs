@@ -15,23 +15,22 @@
 //! Looking decides everything first; only then, and only if a start is
 //! possible, anything on disk is changed.
 
-use std::fmt;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::files::Files;
-use super::reading::{Part, Reading, SoundFile};
+use super::loader::{Loader, Progress};
+use super::reading::{Part, SoundFile};
+use super::refusal::{LoadError, RESTORE_ADVICE, damaged};
 use super::repair::Repair;
 use super::replay::Replay;
 use super::restore::{self, Counter, Target};
 use super::verify::{Judged, VerifiedLog};
 use crate::base::hash::Seed;
-use crate::data::value::Limits;
 use crate::format::group::{GroupStream, ScanStart};
 use crate::format::manifest::{BaseFile, IncrEnd, IncrStart, Manifest};
-use crate::format::snapshot::{HEADER_LEN, SnapshotHeader, SnapshotReader};
+use crate::format::snapshot::{SnapshotHeader, SnapshotReader};
 use crate::format::{FormatError, HistoryId, ReadError};
-use crate::io::{DiskError, OnPath, ReadDisk};
+use crate::io::OnPath;
 use crate::keyspace::Keyspace;
 
 /// What recovery found and read.
@@ -77,95 +76,6 @@ pub enum Source {
     Log,
     /// Damaged files.
     Rescued,
-}
-
-/// Why there is no start: what, where, and what to do.
-#[derive(Debug)]
-pub struct LoadError {
-    /// All of it, for the operator.
-    pub text: String,
-    /// What is damaged, if it is one file.
-    pub fault: Option<Box<Fault>>,
-    /// Whether files are damaged or missing; not that the system can't read
-    /// them, that another version is needed, or that somebody must choose.
-    pub damage: bool,
-}
-
-/// A damaged file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong there.
-    pub why: FormatError,
-    /// What to do.
-    pub advice: &'static str,
-}
-
-impl LoadError {
-    /// One that is told in words only.
-    pub fn new(text: impl Into<String>) -> Self {
-        LoadError {
-            text: text.into(),
-            fault: None,
-            damage: false,
-        }
-    }
-
-    /// One of damage that isn't in one place.
-    pub(super) fn of_damage(text: impl Into<String>) -> Self {
-        LoadError {
-            damage: true,
-            ..Self::new(text)
-        }
-    }
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl From<DiskError> for LoadError {
-    fn from(e: DiskError) -> Self {
-        LoadError::new(e.to_string())
-    }
-}
-
-pub(super) fn damaged(path: &Path, why: &FormatError, advice: &'static str) -> LoadError {
-    LoadError {
-        text: format!(
-            "{}: {why}. Nothing was changed on disk. {advice}",
-            path.display()
-        ),
-        fault: Some(Box::new(Fault {
-            path: path.to_path_buf(),
-            why: why.clone(),
-            advice,
-        })),
-        damage: !why.intact,
-    }
-}
-
-pub(super) const RESTORE_ADVICE: &str =
-    "Restore this file from a backup, or see what `redis-persist repair` can save.";
-
-/// Hears how far reading has come.
-pub type Progress<'a> = &'a mut dyn Reading;
-
-/// What to read with.
-pub struct Loader<'a> {
-    /// The disk.
-    pub disk: &'a dyn ReadDisk,
-    /// Where things are.
-    pub files: &'a Files,
-    /// When values become large.
-    pub limits: &'a Limits,
-    /// Whether a torn end of the log may be cut.
-    pub truncated_ok: bool,
-    /// History and seed of a keyspace that begins now.
-    pub fresh: (HistoryId, Seed),
 }
 
 /// Which files make up the data set.
@@ -348,25 +258,6 @@ impl Loader<'_> {
 
     fn snapshot_header(&self) -> Result<Option<SnapshotHeader>, LoadError> {
         self.header_of(&self.files.snapshot)
-    }
-
-    /// What a snapshot or base says of itself; `None` if there is none.
-    pub(super) fn header_of(&self, path: &Path) -> Result<Option<SnapshotHeader>, LoadError> {
-        if !self.disk.exists(path).on("stat", path)? {
-            return Ok(None);
-        }
-        let file = self.disk.open(path).on("open", path)?;
-        let mut head = [0; HEADER_LEN];
-        let mut n = 0;
-        while n < HEADER_LEN {
-            match file.read_at(&mut head[n..], n as u64).on("read", path)? {
-                0 => break,
-                more => n += more,
-            }
-        }
-        SnapshotHeader::parse(&head[..n])
-            .map(Some)
-            .map_err(|e| damaged(path, &e, RESTORE_ADVICE))
     }
 
     fn load_snapshot<T: Target>(&self, progress: Progress<'_>) -> Result<Recovered<T>, LoadError> {

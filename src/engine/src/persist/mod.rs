@@ -7,8 +7,10 @@
 //! under way the event loop writes nothing to it, so there is one writer at
 //! any moment.
 //!
-//! - [`load`]: which files win at start, and reading them; [`reading`]: what
-//!   that tells; [`verify`]: whether the log is whole; [`repair`]: what a crash left is tidied up.
+//! - [`load`]: which files win at start, and reading them; [`loader`]: with
+//!   what; [`reading`]: what that tells; [`refusal`]: why there is no start;
+//!   [`verify`]: whether the log is whole; [`repair`]: what a crash left is
+//!   tidied up.
 //! - [`start`]: from what was found to a running log.
 //! - [`log`]: effects become groups, groups become durable.
 //! - [`flush`]: when to write and sync. [`gather`]: when an fsync waits for
@@ -31,9 +33,11 @@ mod gather;
 pub mod heal;
 pub mod info;
 pub mod load;
+pub mod loader;
 pub mod log;
 pub mod online;
 pub mod reading;
+pub mod refusal;
 pub mod repair;
 pub mod replay;
 pub mod rescue;

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Persist;
 use super::files::Files;
-use super::load::{LoadError, Loader, RESTORE_ADVICE, damaged};
+use super::loader::Loader;
 use super::log::Mark;
 use super::reading::{Reading, SoundFile};
+use super::refusal::{LoadError, RESTORE_ADVICE, damaged};
 use crate::base::hash::Seed;
 use crate::command::CommandError;
 use crate::data::value::Limits;

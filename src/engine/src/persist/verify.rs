@@ -5,8 +5,9 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
-use super::load::{LoadError, Loader, Progress, RESTORE_ADVICE, damaged};
+use super::loader::{Loader, Progress};
 use super::reading::{Part, SoundFile};
+use super::refusal::{LoadError, RESTORE_ADVICE, damaged};
 use super::repair::Repair;
 use crate::format::FormatError;
 use crate::format::group::{Group, ScanStart, Tail, highest_mark_of, judge};

@@ -15,7 +15,8 @@ use crate::format::group::{
 use crate::format::manifest::Manifest;
 use crate::format::{FormatError, HistoryId};
 use crate::io::{OnPath, read_file};
-use crate::persist::load::{LoadError, Loader, Progress, RESTORE_ADVICE, damaged};
+use crate::persist::loader::{Loader, Progress};
+use crate::persist::refusal::{LoadError, RESTORE_ADVICE, damaged};
 
 /// A part of the log that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use crate::format::error::excerpt;
 use crate::format::group::{GroupStream, ScanStart};
 use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
 use crate::io::{OnPath, read_file};
-use crate::persist::load::{LoadError, Loader, RESTORE_ADVICE, damaged};
+use crate::persist::loader::Loader;
+use crate::persist::refusal::{LoadError, RESTORE_ADVICE, damaged};
 
 /// The manifest in place; where that is missing or damaged, one made of what
 /// the files say of themselves. `None` if there is no log.

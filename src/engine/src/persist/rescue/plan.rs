@@ -13,7 +13,8 @@ use crate::format::group::{GroupScanner, GroupStream, ScanStart, Tail, sound_gro
 use crate::format::manifest::{BaseFile, IncrEnd, IncrFile, IncrStart, Manifest};
 use crate::format::{FormatError, HistoryId};
 use crate::io::{OnPath, read_file};
-use crate::persist::load::{LoadError, Loader, Progress};
+use crate::persist::loader::{Loader, Progress};
+use crate::persist::refusal::LoadError;
 
 /// How far the data set may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

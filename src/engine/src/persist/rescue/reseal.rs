@@ -24,8 +24,9 @@ use crate::io::{Disk, DiskError, File, OnPath, read_file};
 use crate::keyspace::{Keyspace, MAX_DATABASES};
 use crate::persist::dump::{self, Subject};
 use crate::persist::files::Files;
-use crate::persist::load::{LoadError, Loader, Progress, damaged};
+use crate::persist::loader::{Loader, Progress};
 use crate::persist::log::{Log, LogFile};
+use crate::persist::refusal::{LoadError, damaged};
 use crate::persist::replay::Replay;
 
 const EDIT_ADVICE: &str = "Correct the file there, or take the command out, and try again.";

@@ -10,7 +10,7 @@ use crate::io::faulty::{Fault, FaultyDisk};
 use crate::io::mem::{Crash, MemDisk};
 use crate::io::{Disk, ReadDisk, read_file};
 use crate::persist::files::Files;
-use crate::persist::load::Loader;
+use crate::persist::loader::Loader;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 

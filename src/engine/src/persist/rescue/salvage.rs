@@ -23,8 +23,9 @@ use crate::format::snapshot::pieces::Pieces;
 use crate::format::{HistoryId, ReadError};
 use crate::io::{OnPath, read_file};
 use crate::keyspace::Keyspace;
-use crate::persist::load::{LoadError, Loader, Progress, RESTORE_ADVICE, damaged};
+use crate::persist::loader::{Loader, Progress};
 use crate::persist::reading::Part;
+use crate::persist::refusal::{LoadError, RESTORE_ADVICE, damaged};
 use crate::persist::replay::Replay;
 use crate::persist::restore::{self, Counter, Target};
 

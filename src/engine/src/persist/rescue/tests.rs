@@ -10,7 +10,8 @@ use crate::io::faulty::{Fault, FaultyDisk};
 use crate::io::mem::{Crash, MemDisk};
 use crate::io::{Disk, ReadDisk, read_file};
 use crate::persist::files::Files;
-use crate::persist::load::{LoadError, Loader};
+use crate::persist::loader::Loader;
+use crate::persist::refusal::LoadError;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 

@@ -12,7 +12,7 @@ use crate::format::HistoryId;
 use crate::io::mem::MemDisk;
 use crate::io::{ReadDisk, read_file};
 use crate::persist::files::Files;
-use crate::persist::load::Loader;
+use crate::persist::loader::Loader;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 
