@@ -46,10 +46,11 @@ test-matrix: build ## Run the tests on each host that make hosts fetches, with i
 readme: setup ## Rewrite README.md's tables of settings and commands from their declarations
 	UPDATE_README=1 $(CARGO) test --test readme
 
-lint: setup ## Check formatting and clippy, warnings are errors
+lint: setup ## Check formatting, clippy and links in the documentation; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) clippy --test docker --test advisories -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links -A rustdoc::invalid-html-tags" $(CARGO) doc --quiet --workspace --no-deps --document-private-items
 
 deny: setup ## Check licences, origins and advisories of all dependencies
 	@bash tests/deny.sh

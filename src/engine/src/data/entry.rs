@@ -281,7 +281,7 @@ impl Entry {
         }
     }
 
-    /// Sets or removes the expiry. Only [`Table`](crate::keyspace::table::Table)
+    /// Sets or removes the expiry. Only [`Table`](crate::data::table::Table)
     /// may call this on an entry it holds: it keeps sums over expiries.
     pub fn set_expiry(&mut self, expiry: Option<u64>) {
         match self {

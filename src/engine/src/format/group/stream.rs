@@ -1,5 +1,5 @@
 //! Groups read one by one from a file. What becomes of one that is bad is up
-//! to the reader: a base must be whole, see [`super::judge`] for what may be
+//! to the reader: a base must be whole, see [`super::judge()`] for what may be
 //! torn.
 
 use std::io::{self, Read};

@@ -5,9 +5,9 @@
 //! - [`plan`]: what of the files can be kept, up to which sequence number.
 //! - [`names`]: a manifest again, from the files themselves.
 //! - [`lost`]: what is left out.
-//! - [`carry`]: the kept parts as a new log, of a new history.
+//! - [`mod@carry`]: the kept parts as a new log, of a new history.
 //! - [`salvage`]: everything that can be verified, in memory; [`gaps`]: the
-//!   log's part of that; [`renew`]: it as a new log.
+//!   log's part of that; [`mod@renew`]: it as a new log.
 //! - [`reseal`]: commands that somebody else wrote as a log of ours.
 
 pub mod carry;
