@@ -13,6 +13,7 @@ use crate::ffi::{Ctx, host};
 use crate::guard;
 use crate::held;
 use crate::pipelines;
+use crate::queued;
 use crate::route;
 use crate::state::{
     self, ENDING, HOLDS, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
@@ -111,6 +112,7 @@ extern "C" fn on_loop(
         held::release();
         sync::end_of_pass();
         guard::watch(ctx, get(&HOLDS));
+        queued::window_begins();
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
             set(&STALE, false);

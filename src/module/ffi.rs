@@ -145,6 +145,8 @@ fn log_in(ctx: *mut raw::RedisModuleCtx, level: Level, text: &str) {
 pub struct ClientState {
     /// Whose line it is.
     pub id: u64,
+    /// How many commands of its transaction are queued; `None` is not in one.
+    pub queued: Option<u64>,
     /// Bytes that have arrived from it, those of the command that runs and of
     /// the ones before it in the same piece included.
     pub arrived: usize,
@@ -162,6 +164,7 @@ impl ClientState {
         let number = |text: Option<&[u8]>| std::str::from_utf8(text?).ok()?.parse().ok();
         Some(ClientState {
             id: number(field(b"id="))?,
+            queued: number(field(b"multi=")),
             arrived: number(field(b"qbuf="))? as usize,
             is_writing: field(b"events=")?.contains(&b'w'),
         })

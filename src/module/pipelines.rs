@@ -19,6 +19,11 @@ pub fn released(id: u64) {
     CLIENTS.with(|all| all.release(id));
 }
 
+/// A transaction or script has written durable keys.
+pub fn unit_wrote() {
+    CLIENTS.with(Clients::unit_wrote);
+}
+
 /// A transaction or script has written durable keys. Whether its reply may
 /// leave before the end of the pass, since its client has more to take than
 /// it took so far.
