@@ -543,6 +543,9 @@ fn transactions_and_scripts_are_refused_when_the_disk_is_too_far_behind() {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    // Each refused command counts: two of a transaction, and the first of a script, which it ends.
+    let refusals = stage.server.persist_info("at_risk_refusals").unwrap();
+    assert_eq!(refusals, (2 * refused + scripts).to_string());
     stage.slow(0);
     wait_until("a script runs", LIMIT, || {
         Ok(!eval(&mut client, script)?.is_error())
