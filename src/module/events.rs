@@ -163,6 +163,7 @@ extern "C" fn on_loading(
         raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED
     );
     set(&LOADING, !ended);
+    pipelines::others_were_served();
     // While it loads, the host answers clients without the hook.
     if !ended {
         on_server(ctx, |_| before_replies());

@@ -149,6 +149,7 @@ pub fn script_over() {
         && ms >= u128::from(BUSY_AFTER_MS.load(Ordering::Relaxed) / 10)
     {
         state::set(&LONG_SCRIPTS, true);
+        pipelines::others_were_served();
     }
 }
 

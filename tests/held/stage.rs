@@ -83,3 +83,11 @@ pub fn is_durable_before(calls: &[Call], value: &str, reply: &Call) -> bool {
         .filter(log)
         .any(|c| c.is_sync() && write.before(c) && c.before(reply))
 }
+
+/// Makes the server deaf for a while, so that what clients send meanwhile comes in one pass.
+pub fn sleep(stage: &Stage) -> RawClient {
+    let mut client = stage.client();
+    client.send(&["DEBUG", "SLEEP", "0.4"]).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    client
+}
