@@ -3,6 +3,7 @@
 //! back when the disk is too far behind.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
 
+mod alarm;
 mod full;
 mod stage;
 mod units;
