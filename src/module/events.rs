@@ -103,6 +103,9 @@ extern "C" fn on_loop(
     if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
         set(&IN_WINDOW, false);
         pipelines::next_pass();
+        if !guard::tells_ends() {
+            on_server(ctx, |ctx| guard::watch(ctx, get(&HOLDS), false));
+        }
         return;
     }
     on_server(ctx, |ctx| {
@@ -111,7 +114,7 @@ extern "C" fn on_loop(
         before_replies();
         held::release();
         sync::end_of_pass();
-        guard::watch(ctx, get(&HOLDS));
+        guard::watch(ctx, get(&HOLDS), true);
         queued::window_begins();
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {

@@ -101,14 +101,15 @@ pub fn client_behind(ctx: Ctx<'_>, flags: u32) -> u64 {
 }
 
 /// Begins or ends to look out for scripts, as `holds` says, and for the ends of
-/// transactions on a host that doesn't tell of them.
-pub fn watch(ctx: Ctx<'_>, holds: bool) {
+/// transactions between the hook and the end of the sleep, on a host that
+/// doesn't tell of them.
+pub fn watch(ctx: Ctx<'_>, holds: bool, in_window: bool) {
     if holds != state::get(&LOOKS) {
         // One may have been queued before anybody looked.
         state::set(&SCRIPTS, true);
         state::set(&LOOKS, holds);
     }
-    set_filter(ctx, holds || !tells_ends());
+    set_filter(ctx, holds || (in_window && !tells_ends()));
 }
 
 /// Puts the filter, if there is one, behind all others.
@@ -189,6 +190,10 @@ fn kind(name: &[u8]) -> Kind {
 }
 
 unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
+    let (counting, looks) = (queued::is_counting(), state::get(&LOOKS));
+    if !counting && !looks {
+        return;
+    }
     // SAFETY: valid while the filter runs; a command has a name.
     let name = unsafe {
         let name = host!(RedisModule_CommandFilterArgGet(filtered, 0));
@@ -197,10 +202,10 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         }
         ffi::bytes(name)
     };
-    if queued::is_counting() {
+    if counting {
         queued::sent(filtered, name);
     }
-    if !state::get(&LOOKS) {
+    if !looks {
         return;
     }
     let kind = kind(name);

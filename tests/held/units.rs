@@ -116,11 +116,13 @@ fn a_transaction_behind_a_blocking_command_is_written_whole() {
                 &format!("SET k:1 {one}"),
                 "SET cache 1",
                 &format!("SET k:2 {two}"),
+                // Not the last that writes, but the last that may.
+                "PERSIST.GET nothing",
                 "EXEC",
             ];
             send(&mut client, &lines);
             assert_eq!(other.words("PERSIST.RPUSH queue x").unwrap(), Resp::Int(1));
-            assert_eq!(read(&mut client, 6).len(), 3);
+            assert_eq!(read(&mut client, 7).len(), 4);
             other.words("PING").unwrap();
             let calls = stage.trace();
             let write = write_of(&calls, &one);
@@ -206,10 +208,13 @@ fn a_transaction_whose_end_is_refused_doesnt_overtake_its_fsync() {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         send(&mut client, &lines);
         assert!(!other.words("PERSIST.RPUSH queue x").unwrap().is_error());
-        for _ in 0..=lines.len() {
-            client.read().unwrap();
-        }
+        let replies: Vec<Resp> = (0..=lines.len()).map(|_| client.read().unwrap()).collect();
         drop(client);
+        // Valkey 9 takes a MULTI in the middle for a reason not to run anything.
+        if round == 1 && replies[6].is_error() {
+            assert_eq!(other.words("PERSIST.EXISTS k").unwrap(), Resp::Int(0));
+            continue;
+        }
         other.words("PING").unwrap();
         let calls = stage.trace();
         // Each client is a stream of its own, and this is the youngest.
@@ -235,7 +240,17 @@ fn a_transaction_that_was_stopped_in_the_middle_doesnt_overtake_its_fsync() {
     let lines = ["MULTI", "PERSIST.SET k value-", "PERSIST.INCR k", "EXEC"];
     send(&mut client, &lines);
     assert!(client.read().unwrap().is_error());
-    let reply = read(&mut client, 3);
+    for _ in 0..2 {
+        client.read().unwrap();
+    }
+    let reply = client.read().unwrap();
+    // As above.
+    if reply.is_error() {
+        let found = stage.client().words("PERSIST.EXISTS k").unwrap();
+        assert_eq!(found, Resp::Int(0));
+        return;
+    }
+    let reply = reply.into_items();
     assert!(reply[2].is_error(), "{reply:?}");
     stage.client().words("PING").unwrap();
     let calls = stage.trace();
