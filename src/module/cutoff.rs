@@ -1,17 +1,6 @@
 //! Ends connections on which the next reply would be a lie.
 
-use crate::ffi::{ClientSocket, Ctx};
-
-/// The commands during which others run in a client's name.
-const RUNNERS: [&str; 7] = [
-    "eval",
-    "evalsha",
-    "eval_ro",
-    "evalsha_ro",
-    "fcall",
-    "fcall_ro",
-    "exec",
-];
+use crate::ffi::{ClientSocket, Ctx, RUNNERS};
 
 /// Ends the connections of these clients, before anything more is sent on
 /// them. 0 stands for the caller of a script, where the host doesn't say who
@@ -52,7 +41,7 @@ fn read(line: &str) -> Option<Client> {
     Some(Client {
         id: field("id")?.parse().ok()?,
         socket: ClientSocket::new(field("fd")?.parse().ok()?),
-        runs: RUNNERS.contains(&field("cmd")?),
+        runs: RUNNERS.contains(&field("cmd")?.as_bytes()),
         replies: some("obl") || some("oll"),
     })
 }

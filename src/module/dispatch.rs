@@ -14,7 +14,7 @@ use crate::reply::HostReply;
 use crate::state::{
     self, BLOCK_REFUSED, Caller, HOLDS, HOLDS_WRITERS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH,
 };
-use crate::{blocking, guard, held, pipelines, users};
+use crate::{blocking, guard, held, pipelines, queued, users};
 
 /// A command's function, as the host calls it.
 pub type Entry =
@@ -94,6 +94,8 @@ unsafe fn run(
     // SAFETY: the caller's duty.
     let (ctx, argv) = unsafe { (Ctx::new(ctx), std::slice::from_raw_parts(argv, argc)) };
     let mut reply = HostReply::new(ctx);
+    let in_window = state::get(&IN_WINDOW);
+    let is_followed = in_window && crate::guarded(false, || queued::is_followed(ctx, argv));
     let done = catch_unwind(AssertUnwindSafe(|| {
         if argc <= ON_STACK {
             let mut args = [const { MaybeUninit::<&[u8]>::uninit() }; ON_STACK];
@@ -103,18 +105,21 @@ unsafe fn run(
             }
             // SAFETY: the first `argc` were just written.
             let args = unsafe { std::slice::from_raw_parts(args.as_ptr().cast(), argc) };
-            execute(spec, ctx, argv, args, &mut reply);
+            execute(spec, ctx, argv, args, is_followed, &mut reply);
         } else {
             let args: Vec<&[u8]> = argv
                 .iter()
                 // SAFETY: as above.
                 .map(|&string| unsafe { ffi::bytes(string) })
                 .collect();
-            execute(spec, ctx, argv, &args, &mut reply);
+            execute(spec, ctx, argv, &args, is_followed, &mut reply);
         }
     }));
     if done.is_err() {
         panicked(spec, ctx, reply.begun);
+    }
+    if in_window && !is_followed {
+        crate::guarded((), queued::settle);
     }
     OK
 }
@@ -125,6 +130,7 @@ fn execute<'a>(
     ctx: Ctx<'a>,
     argv: &'a [*mut raw::RedisModuleString],
     args: &'a [&'a [u8]],
+    is_followed: bool,
     reply: &mut HostReply<'_>,
 ) {
     if (state::get(&REPLICA) || state::get(&LOADING))
@@ -160,9 +166,15 @@ fn execute<'a>(
         && can_block(flags)
         && (!write || !holds || pipelines::should_hold(ctx, args));
     // The hook is over for this pass, or this reply won't wait for it.
-    let overtakes = state::get(&IN_WINDOW)
-        || state::get(&SYNC_EACH)
-        || (holds && write && call.atomic && pipelines::unit_is_overtaking(ctx, flags));
+    let unit_writes = holds && write && call.atomic;
+    let overtakes = if state::get(&IN_WINDOW) {
+        if unit_writes {
+            pipelines::unit_wrote();
+        }
+        !is_followed
+    } else {
+        state::get(&SYNC_EACH) || (unit_writes && pipelines::unit_is_overtaking(ctx, flags))
+    };
     let caller = Caller {
         ctx,
         db,

@@ -13,6 +13,7 @@ use crate::ffi::{Ctx, host};
 use crate::guard;
 use crate::held;
 use crate::pipelines;
+use crate::queued;
 use crate::route;
 use crate::state::{
     self, ENDING, HOLDS, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
@@ -102,6 +103,9 @@ extern "C" fn on_loop(
     if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
         set(&IN_WINDOW, false);
         pipelines::next_pass();
+        if !guard::tells_ends() {
+            on_server(ctx, |ctx| guard::watch(ctx, get(&HOLDS), false));
+        }
         return;
     }
     on_server(ctx, |ctx| {
@@ -110,7 +114,8 @@ extern "C" fn on_loop(
         before_replies();
         held::release();
         sync::end_of_pass();
-        guard::watch(ctx, get(&HOLDS));
+        guard::watch(ctx, get(&HOLDS), true);
+        queued::window_begins();
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
             set(&STALE, false);
@@ -161,6 +166,7 @@ extern "C" fn on_loading(
         raw::REDISMODULE_SUBEVENT_LOADING_ENDED | raw::REDISMODULE_SUBEVENT_LOADING_FAILED
     );
     set(&LOADING, !ended);
+    pipelines::others_were_served();
     // While it loads, the host answers clients without the hook.
     if !ended {
         on_server(ctx, |_| before_replies());

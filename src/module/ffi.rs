@@ -140,17 +140,32 @@ fn log_in(ctx: *mut raw::RedisModuleCtx, level: Level, text: &str) {
     }
 }
 
+/// The commands during which others run in a client's name.
+pub const RUNNERS: [&[u8]; 7] = [
+    b"eval",
+    b"evalsha",
+    b"eval_ro",
+    b"evalsha_ro",
+    b"fcall",
+    b"fcall_ro",
+    b"exec",
+];
+
 /// What a line of CLIENT LIST tells.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientState {
     /// Whose line it is.
     pub id: u64,
+    /// How many commands of its transaction are queued; `None` is not in one.
+    pub queued: Option<u64>,
     /// Bytes that have arrived from it, those of the command that runs and of
     /// the ones before it in the same piece included.
     pub arrived: usize,
     /// It hasn't taken all that it was sent, so it is sent more whenever it
     /// can take it, in the middle of a pass, too.
     pub is_writing: bool,
+    /// Its last command, or the one that runs, is one of [`RUNNERS`].
+    pub runs_others: bool,
 }
 
 impl ClientState {
@@ -162,8 +177,10 @@ impl ClientState {
         let number = |text: Option<&[u8]>| std::str::from_utf8(text?).ok()?.parse().ok();
         Some(ClientState {
             id: number(field(b"id="))?,
+            queued: number(field(b"multi=")),
             arrived: number(field(b"qbuf="))? as usize,
             is_writing: field(b"events=")?.contains(&b'w'),
+            runs_others: RUNNERS.contains(&field(b"cmd=")?),
         })
     }
 }
@@ -317,28 +334,28 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// What the host has of these clients, as far as there are such. `false` if
-    /// it doesn't say.
-    pub fn client_states(self, ids: &[u64], mut tell: impl FnMut(ClientState)) -> bool {
+    /// What the host has of these clients, as far as there are such, or of all.
+    /// `false` if it doesn't say.
+    pub fn client_states(self, ids: Option<&[u64]>, mut tell: impl FnMut(ClientState)) -> bool {
         // SAFETY: C strings and as many of the host's as the format and the
         // length say; those are freed once, and so is the reply, after its
         // text was read.
         unsafe {
-            let mut words: Vec<*mut raw::RedisModuleString> = ids
-                .iter()
-                .map(|&id| {
+            let mut words: Vec<*mut raw::RedisModuleString> = Vec::new();
+            if let Some(ids) = ids {
+                words.push(HostString::new(b"ID").into_raw());
+                words.extend(ids.iter().map(|&id| {
                     host!(RedisModule_CreateStringFromLongLong(
                         null_mut(),
                         id as std::ffi::c_longlong
                     ))
-                })
-                .collect();
+                }));
+            }
             let reply = host!(RedisModule_Call(
                 self.0,
                 c"CLIENT".as_ptr(),
-                c"ccv".as_ptr(),
+                c"cv".as_ptr(),
                 c"LIST".as_ptr(),
-                c"ID".as_ptr(),
                 words.as_mut_ptr(),
                 words.len()
             ));
@@ -364,7 +381,7 @@ impl<'a> Ctx<'a> {
     /// What the host has of a client; `None` if there is no such client.
     pub fn client_state(self, id: u64) -> Option<ClientState> {
         let mut state = None;
-        self.client_states(&[id], |client| state = Some(client));
+        self.client_states(Some(&[id]), |client| state = Some(client));
         state
     }
 

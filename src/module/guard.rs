@@ -3,7 +3,9 @@
 //! reply doesn't wait for the hook, and long scripts, during which the host
 //! sends replies without any hook.
 //!
-//! Only under `appendfsync always`, and only replies that weren't held back.
+//! Only under `appendfsync always`, and only replies that weren't held back;
+//! the ends of transactions on Redis 7.0 are looked for under every policy
+//! ([`queued`]).
 //!
 //! An fsync before each script would be one for each writer that uses scripts,
 //! instead of one for all of them at the end of the pass. So it comes only
@@ -20,6 +22,7 @@ use redis_module::raw;
 use crate::events;
 use crate::ffi::{self, Ctx, host};
 use crate::pipelines;
+use crate::queued;
 use crate::state::{self, Exclusive};
 
 /// Set while a transaction or script runs.
@@ -27,6 +30,8 @@ pub const UNIT: u32 = raw::REDISMODULE_CTX_FLAGS_MULTI | raw::REDISMODULE_CTX_FL
 
 /// Whether the log is written as soon as the unit that runs is over.
 static AT_END: AtomicBool = AtomicBool::new(false);
+/// Whether scripts are looked out for.
+static LOOKS: AtomicBool = AtomicBool::new(false);
 /// Whether scripts are in use, so that a transaction may hold one.
 static SCRIPTS: AtomicBool = AtomicBool::new(false);
 /// How long a script may run before the host serves others meanwhile
@@ -54,8 +59,9 @@ pub fn tells_ends() -> bool {
 
 /// Writes the log, and has changed settings take effect, before the reply to
 /// this command may leave: after the transaction or script it belongs to, if
-/// the host tells of that; else the log is written now, which splits the unit,
-/// as a crash in between could show.
+/// the host tells of that; else the log is written now. That splits the unit,
+/// as a crash in between could show, unless this is the last command of it
+/// ([`queued`]).
 pub fn write_before_reply(ctx: Ctx<'_>, in_unit: bool) {
     if !in_unit {
         events::before_replies();
@@ -94,12 +100,29 @@ pub fn client_behind(ctx: Ctx<'_>, flags: u32) -> u64 {
     }
 }
 
-/// Begins or ends to look out for scripts.
-pub fn watch(ctx: Ctx<'_>, wanted: bool) {
+/// Begins or ends to look out for scripts, as `holds` says, and for the ends of
+/// transactions between the hook and the end of the sleep, on a host that
+/// doesn't tell of them.
+pub fn watch(ctx: Ctx<'_>, holds: bool, in_window: bool) {
+    if holds != state::get(&LOOKS) {
+        // One may have been queued before anybody looked.
+        state::set(&SCRIPTS, true);
+        state::set(&LOOKS, holds);
+    }
+    set_filter(ctx, holds || (in_window && !tells_ends()));
+}
+
+/// Puts the filter, if there is one, behind all others.
+pub fn watch_last(ctx: Ctx<'_>) {
+    if FILTER.with(|slot| slot.is_some()) == Some(true) {
+        set_filter(ctx, false);
+        set_filter(ctx, true);
+    }
+}
+
+fn set_filter(ctx: Ctx<'_>, wanted: bool) {
     FILTER.with(|slot| match (*slot, wanted) {
         (None, true) => {
-            // One may have been queued before anybody looked.
-            state::set(&SCRIPTS, true);
             // SAFETY: a valid context, and a callback of the right type.
             let filter = unsafe {
                 host!(RedisModule_RegisterCommandFilter(
@@ -127,6 +150,7 @@ pub fn script_over() {
         && ms >= u128::from(BUSY_AFTER_MS.load(Ordering::Relaxed) / 10)
     {
         state::set(&LONG_SCRIPTS, true);
+        pipelines::others_were_served();
     }
 }
 
@@ -166,6 +190,10 @@ fn kind(name: &[u8]) -> Kind {
 }
 
 unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
+    let (counting, looks) = (queued::is_counting(), state::get(&LOOKS));
+    if !counting && !looks {
+        return;
+    }
     // SAFETY: valid while the filter runs; a command has a name.
     let name = unsafe {
         let name = host!(RedisModule_CommandFilterArgGet(filtered, 0));
@@ -174,6 +202,12 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         }
         ffi::bytes(name)
     };
+    if counting {
+        queued::sent(filtered, name);
+    }
+    if !looks {
+        return;
+    }
     let kind = kind(name);
     if kind == Kind::Other {
         return;

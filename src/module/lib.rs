@@ -22,6 +22,7 @@ mod info;
 mod lock;
 mod moving;
 mod pipelines;
+mod queued;
 mod reaper;
 mod reply;
 mod route;

@@ -19,17 +19,44 @@ pub fn released(id: u64) {
     CLIENTS.with(|all| all.release(id));
 }
 
+/// A transaction or script has written durable keys.
+pub fn unit_wrote() {
+    CLIENTS.with(Clients::unit_wrote);
+}
+
 /// A transaction or script has written durable keys. Whether its reply may
 /// leave before the end of the pass, since its client has more to take than
 /// it took so far.
 pub fn unit_is_overtaking(ctx: Ctx<'_>, flags: u32) -> bool {
     let id = guard::client_behind(ctx, flags);
-    let first = CLIENTS.with(|all| {
-        all.unit_wrote();
-        id != 0 && all.decide(id, get(&FAST)).first
+    unit_wrote();
+    if id == 0 {
+        return CLIENTS.with(|all| all.is_caller_behind(|ids| behind(ctx, ids))) == Some(true);
+    }
+    if CLIENTS.with(|all| all.decide(id, get(&FAST)).first) == Some(true) {
+        // A script may let the host send more before it ends: this doesn't
+        // count for others.
+        let is_behind = ctx.client_state(id).is_none_or(|client| client.is_writing);
+        CLIENTS.with(|all| all.note_unit(id, is_behind));
+    }
+    CLIENTS.with(|all| all.is_unit_behind(id)) == Some(true)
+}
+
+/// Who has still to take something, of these clients or of all, and whether a
+/// script may be its last command; `None` if the host doesn't say.
+fn behind(ctx: Ctx<'_>, ids: Option<&[u64]>) -> Option<Vec<(u64, bool)>> {
+    let mut found = Vec::new();
+    let told = ctx.client_states(ids, |client| {
+        if client.is_writing {
+            found.push((client.id, client.runs_others));
+        }
     });
-    // Not noted: a script may let the host send more before it ends.
-    first == Some(true) && ctx.client_state(id).is_some_and(|client| client.is_writing)
+    told.then_some(found)
+}
+
+/// The host has sent something in the middle of this pass.
+pub fn others_were_served() {
+    CLIENTS.with(Clients::others_were_served);
 }
 
 /// Whether this client has still to take something it was sent before; `None`
@@ -40,7 +67,7 @@ fn is_behind(ctx: Ctx<'_>, id: u64) -> Option<bool> {
     }
     let ids = CLIENTS.with(|all| all.ask_for(id))?;
     let mut own = None;
-    let told = ctx.client_states(&ids, |client| {
+    let told = ctx.client_states(Some(&ids), |client| {
         CLIENTS.with(|all| all.note(client.id, client.is_writing));
         if client.id == id {
             own = Some(client.is_writing);

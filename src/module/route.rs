@@ -12,6 +12,7 @@ use redis_module::raw;
 
 use crate::command::{self, Registration};
 use crate::ffi::{self, Ctx, HostString, host};
+use crate::guard;
 use crate::state::{self, Exclusive};
 use crate::survey;
 
@@ -103,6 +104,8 @@ pub fn set(ctx: Ctx<'_>, text: &str) {
                     refuse: HostString::new(REFUSE.as_bytes()),
                     filter,
                 });
+                // It looks at the names that come out of this one.
+                guard::watch_last(ctx);
                 true
             }
             None => {

@@ -12,7 +12,7 @@ use persist_engine::persist::rescue::{Plan, Salvaged, Until, carry, renew};
 use serde_json::json;
 
 use crate::bar::Bar;
-use crate::folder::{self, Folder};
+use crate::folder::Folder;
 use crate::target::Target;
 use crate::{Dir, Failure, Names, Outcome, text};
 
@@ -103,17 +103,14 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
     }
     let path = options.target.path(&folder)?;
     show(&folder, &plan, out)?;
-    options.target.ask(out, &path)?;
-    let numbers = options.target.numbers(&loader)?;
-    let made = options.target.make(&path, names)?;
-    let (history, _) = folder::fresh()?;
-    carry(
-        &OsDisk::PRIVATE,
-        &plan,
-        &made.files,
-        numbers,
-        history,
-        text::now_ms(),
+    let made = options.target.fill(
+        &path,
+        names,
+        &loader,
+        out,
+        |files, numbers, (history, _), now_ms| {
+            carry(&OsDisk::PRIVATE, &plan, files, numbers, history, now_ms)
+        },
     )?;
     options
         .target
@@ -159,12 +156,15 @@ fn salvage(
         found.report.summary()
     )?;
     let path = options.target.path(folder)?;
-    options.target.ask(out, &path)?;
-    let numbers = options.target.numbers(&loader)?;
-    let made = options.target.make(&path, names)?;
-    let (history, _) = folder::fresh()?;
-    let now = text::now_ms();
-    renew(&OsDisk::PRIVATE, &found, &made.files, numbers, history, now)?;
+    let made = options.target.fill(
+        &path,
+        names,
+        &loader,
+        out,
+        |files, numbers, (history, _), now_ms| {
+            renew(&OsDisk::PRIVATE, &found, files, numbers, history, now_ms)
+        },
+    )?;
     options.target.prove(&made, out)?;
     Ok(ExitCode::SUCCESS)
 }

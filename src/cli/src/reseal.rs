@@ -10,9 +10,9 @@ use persist_engine::io::os::OsDisk;
 use persist_engine::persist::rescue::Reseal;
 
 use crate::bar::Bar;
-use crate::folder::{self, Folder};
+use crate::folder::Folder;
 use crate::target::Target;
-use crate::{Dir, Names, Outcome, text};
+use crate::{Dir, Names, Outcome};
 
 /// Make a log that was edited by hand, or appended to by a stock redis-server, one that the module takes.
 ///
@@ -63,17 +63,14 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
         )?;
     }
     writeln!(out, "The data set has {} keys then.", found.keys)?;
-    options.target.ask(out, &path)?;
-    let numbers = options.target.numbers(&loader)?;
-    let made = options.target.make(&path, names)?;
-    let fresh = folder::fresh()?;
-    found.carry(
+    let made = options.target.fill(
+        &path,
+        names,
         &loader,
-        &OsDisk::PRIVATE,
-        &made.files,
-        numbers,
-        fresh,
-        text::now_ms(),
+        out,
+        |files, numbers, fresh, now_ms| {
+            found.carry(&loader, &OsDisk::PRIVATE, files, numbers, fresh, now_ms)
+        },
     )?;
     options.target.prove(&made, out)?;
     Ok(ExitCode::SUCCESS)

@@ -5,14 +5,18 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use persist_engine::base::hash::Seed;
+use persist_engine::format::HistoryId;
+use persist_engine::format::manifest::Manifest;
 use persist_engine::io::Disk;
 use persist_engine::io::os::OsDisk;
+use persist_engine::persist::files::Files;
 use persist_engine::persist::loader::Loader;
 use persist_engine::persist::refusal::LoadError;
 use persist_engine::persist::rescue::names;
 
 use crate::bar::Bar;
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::{Failure, Names, lock, text};
 
 /// Where the result goes.
@@ -40,10 +44,7 @@ impl Target {
 
     /// The numbers of the new log's first files: where it stands among others,
     /// such as none of those has.
-    ///
-    /// # Errors
-    /// Why the folder can't be read.
-    pub fn numbers(&self, loader: &Loader<'_>) -> Result<(u64, u64), LoadError> {
+    fn numbers(&self, loader: &Loader<'_>) -> Result<(u64, u64), LoadError> {
         if self.in_place {
             names::free_numbers(loader)
         } else {
@@ -79,11 +80,9 @@ impl Target {
         Ok(path)
     }
 
-    /// Asks whether to write to `path`, if it has to.
-    ///
-    /// # Errors
-    /// The answer isn't yes.
-    pub fn ask(&self, out: &mut dyn Write, path: &Path) -> Result<(), Failure> {
+    /// Asks whether to write to `path`, if it has to. An answer that isn't yes
+    /// is an error.
+    fn ask(&self, out: &mut dyn Write, path: &Path) -> Result<(), Failure> {
         out.flush()?;
         if self.yes {
             return Ok(());
@@ -108,11 +107,29 @@ impl Target {
         ))
     }
 
-    /// Makes the folder.
+    /// Once that is wanted, makes the folder and has `write` make a log there:
+    /// it is given the folder's files, the numbers of the log's first ones,
+    /// random bits for what begins anew, and the time. Gives the folder.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn make(&self, path: &Path, names: &Names) -> Result<Folder, Failure> {
+    /// Nobody wants it, or the disk's.
+    pub fn fill<E: Into<Failure>>(
+        &self,
+        path: &Path,
+        names: &Names,
+        loader: &Loader<'_>,
+        out: &mut dyn Write,
+        write: impl FnOnce(&Files, (u64, u64), (HistoryId, Seed), u64) -> Result<Manifest, E>,
+    ) -> Result<Folder, Failure> {
+        self.ask(out, path)?;
+        let numbers = self.numbers(loader)?;
+        let made = self.make(path, names)?;
+        write(&made.files, numbers, folder::fresh()?, text::now_ms()).map_err(Into::into)?;
+        Ok(made)
+    }
+
+    /// Makes the folder.
+    fn make(&self, path: &Path, names: &Names) -> Result<Folder, Failure> {
         OsDisk::PRIVATE
             .create_dir(path)
             .map_err(|e| Failure::Told(format!("{}: {e}", path.display()), 1))?;

@@ -14,9 +14,10 @@
 //! has arrived. So it happens only to the rest of a pipeline that came in
 //! pieces, or from a client that hadn't pipelined for long. (The question
 //! takes some microseconds, and elsewhere saves one fsync at most.) A whole
-//! transaction or script among that rest would be split: that host doesn't
-//! tell when it ends, so each of its writes is synced by itself, and a crash
-//! in between shows half of it. So there nobody is blocked at all while
+//! script among that rest would be split: that host doesn't tell when it ends,
+//! so each of its writes is synced by itself, and a crash in between shows
+//! half of it. So would be a transaction whose last write isn't known
+//! ([`queued`](crate::queued)). So there nobody is blocked at all while
 //! transactions or scripts write durable keys, and for some seconds after.
 //!
 //! A client that isn't blocked must have taken all that it was sent so far:
@@ -72,6 +73,8 @@ struct Client {
     idle: u32,
     /// Whether it had still to take something, and as of which state.
     behind: (u64, bool),
+    /// The pass in which it had, as a transaction or script of it wrote.
+    unit_behind: u64,
 }
 
 /// All clients that write.
@@ -86,6 +89,11 @@ pub struct Clients {
     latest: [Vec<u64>; TURNS],
     /// Sweeps since a transaction or script wrote durable keys.
     since_unit: u32,
+    /// Who has still to take something in this pass, if the host was asked.
+    all_behind: Option<Vec<u64>>,
+    /// Whether one of them may have called the script that runs, and as of
+    /// which state.
+    caller_behind: (u64, bool),
 }
 
 impl Default for Clients {
@@ -103,6 +111,8 @@ impl Clients {
             state: 1,
             latest: [const { Vec::new() }; TURNS],
             since_unit: 0,
+            all_behind: None,
+            caller_behind: (0, false),
         }
     }
 
@@ -111,11 +121,17 @@ impl Clients {
         self.pass += 1;
         self.latest.rotate_right(1);
         self.latest[0].clear();
+        self.others_were_served();
+    }
+
+    /// The host has sent something in the middle of the pass.
+    pub fn others_were_served(&mut self) {
+        self.all_behind = None;
         self.more_is_sent();
     }
 
     /// The host may have sent something since, or tried to: a new pass, or a
-    /// long script, during which it does.
+    /// script that may have been a long one, during which it does.
     pub fn more_is_sent(&mut self) {
         self.state += 1;
     }
@@ -141,6 +157,48 @@ impl Clients {
         let unknown = others.filter(|&other| other != id && self.is_behind(other).is_none());
         ids.extend(unknown.take(TOGETHER - 1));
         ids
+    }
+
+    /// Notes whether this client had still to take something as a transaction
+    /// or script of it wrote for the first time in this pass.
+    pub fn note_unit(&mut self, id: u64, behind: bool) {
+        if let Some(client) = self.by_id.get_mut(&id) {
+            client.unit_behind = if behind { self.pass } else { 0 };
+        }
+    }
+
+    /// The same for what it writes later in the pass.
+    pub fn is_unit_behind(&self, id: u64) -> bool {
+        let client = self.by_id.get(&id);
+        client.is_some_and(|client| client.unit_behind == self.pass)
+    }
+
+    /// Whether who called the script that runs, which the host doesn't say, may
+    /// have still to take something. `ask` asks the host: about these clients,
+    /// or about all; and gives those who have, each with whether a script may
+    /// be its last command. It gives nothing if the host doesn't answer.
+    pub fn is_caller_behind(
+        &mut self,
+        ask: impl FnOnce(Option<&[u64]>) -> Option<Vec<(u64, bool)>>,
+    ) -> bool {
+        if self.caller_behind.0 == self.state {
+            return self.caller_behind.1;
+        }
+        let known = self.all_behind.as_deref();
+        let behind = match known {
+            // Nobody begins to be behind in the middle of a pass.
+            Some([]) => false,
+            _ => match ask(known) {
+                None => true,
+                Some(found) => {
+                    let is_caller = found.iter().any(|(_, runs)| *runs);
+                    self.all_behind = Some(found.into_iter().map(|(id, _)| id).collect());
+                    is_caller
+                }
+            },
+        };
+        self.caller_behind = (self.state, behind);
+        behind
     }
 
     /// What the host answered: whether this client has still to take something.
@@ -184,6 +242,7 @@ impl Clients {
             released: 0,
             idle: 0,
             behind: (0, false),
+            unit_behind: 0,
         });
         client.idle = 0;
         if !client.pipelines && client.released == pass {
@@ -327,6 +386,49 @@ mod tests {
             all.next_pass();
         }
         assert_eq!(all.ask_for(3), [3]);
+    }
+
+    #[test]
+    fn what_a_unit_found_counts_for_those_behind_it() {
+        let mut all = Clients::new();
+        all.decide(7, true);
+        assert!(!all.is_unit_behind(7));
+        all.note_unit(7, true);
+        assert!(all.is_unit_behind(7) && !all.is_unit_behind(8));
+        all.next_pass();
+        assert!(!all.is_unit_behind(7));
+    }
+
+    #[test]
+    fn one_question_about_all_serves_the_scripts_of_a_pass() {
+        let mut all = Clients::new();
+        let never = |_: Option<&[u64]>| panic!("asked");
+        // Somebody is behind, but didn't call this script.
+        assert!(!all.is_caller_behind(|ids| {
+            assert_eq!(ids, None);
+            Some(vec![(7, false)])
+        }));
+        assert!(!all.is_caller_behind(never));
+        // The next one may be its.
+        all.more_is_sent();
+        assert!(all.is_caller_behind(|ids| {
+            assert_eq!(ids, Some(&[7][..]));
+            Some(vec![(7, true)])
+        }));
+        assert!(all.is_caller_behind(never));
+        // It has taken all.
+        all.more_is_sent();
+        assert!(!all.is_caller_behind(|_| Some(vec![])));
+        all.more_is_sent();
+        assert!(!all.is_caller_behind(never));
+        // A long script, a new pass.
+        all.others_were_served();
+        assert!(all.is_caller_behind(|ids| {
+            assert_eq!(ids, None);
+            None
+        }));
+        all.next_pass();
+        assert!(!all.is_caller_behind(|_| Some(vec![])));
     }
 
     #[test]

@@ -252,10 +252,11 @@ impl Persist {
     ///
     /// # Errors
     /// What the client is told otherwise.
-    pub fn keeps_up(&self) -> Result<(), CommandError> {
+    pub fn keeps_up(&mut self) -> Result<(), CommandError> {
         if !self.is_behind() {
             return Ok(());
         }
+        self.counters.refused_behind += 1;
         Err(CommandError::text(
             "TRYAGAIN The disk is further behind than persist.max-at-risk-ms allows, and transactions and scripts can't be held back until it catches up: their durable writes are refused. Nothing durable was changed. See at_risk_ms in PERSIST.INFO.",
         ))

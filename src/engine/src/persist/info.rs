@@ -167,6 +167,7 @@ impl Persist {
         p("at_risk_ms", &at_risk.to_string());
         p("at_risk_bytes", &log.at_risk_bytes().to_string());
         p("at_risk_keys", &at_risk::keys(log, self.seed).to_string());
+        p("at_risk_refusals", &c.refused_behind.to_string());
         p("durable_seq", &log.durable().seq.to_string());
         let mut us: Vec<u64> = c.fsync_us.iter().copied().collect();
         us.sort_unstable();

@@ -193,6 +193,8 @@ pub struct Counters {
     pub rewrite_base_size: u64,
     /// Writes that waited behind an fsync.
     pub delayed_fsync: u64,
+    /// Writes refused because the disk was too far behind.
+    pub refused_behind: u64,
     /// Keys in the child's hands, and how many of them it has done.
     pub child_keys: u64,
     /// When loading began and how long it took.

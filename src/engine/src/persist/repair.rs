@@ -94,12 +94,19 @@ pub fn carry_out(
     Ok(())
 }
 
-/// The folder's own name is durable before anything is moved there: else a
-/// power failure could take both.
-fn make_quarantine(disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
-    let dir = &files.quarantine;
+/// Makes a folder inside the folder of all, if it isn't there. Its own name is
+/// durable before anything is put or moved into it: else a power failure could
+/// take both.
+///
+/// # Errors
+/// The disk's.
+pub fn make_dir(disk: &dyn Disk, files: &Files, dir: &Path) -> Result<(), DiskError> {
     disk.create_dir(dir).on("create", dir)?;
     disk.sync_dir(&files.dir).on("fsync", &files.dir)
+}
+
+fn make_quarantine(disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
+    make_dir(disk, files, &files.quarantine)
 }
 
 /// A path in quarantine that nothing has, so that nothing there is replaced.

@@ -13,7 +13,7 @@ use super::load::{Recovered, Source};
 use super::loader::{Loader, Progress};
 use super::log::{Log, LogFile};
 use super::refusal::LoadError;
-use super::repair::{Repair, carry_out, set_modes, settle_names};
+use super::repair::{self, Repair, carry_out, set_modes, settle_names};
 use super::rescue::carry::keep_manifest;
 use super::rescue::names;
 use super::rescue::salvage::{Report, Salvaged, Way};
@@ -371,15 +371,13 @@ impl Persist {
         manifest: &mut Manifest,
         data: Option<&Keyspace>,
     ) -> Result<(), DiskError> {
-        let (dir, log_dir) = (self.files.dir.clone(), self.files.log_dir.clone());
-        self.disk.create_dir(&log_dir).on("create", &log_dir)?;
-        self.disk.sync_dir(&dir).on("fsync", &dir)?;
+        repair::make_dir(&*self.disk, &self.files, &self.files.log_dir)?;
         let seq = manifest.next_base_seq;
         manifest.next_base_seq += 1;
         let name = self.files.base_name(seq, true);
         let path = self.files.in_log(&name);
         let n = self.next_temp();
-        let temp = self.files.temp(&log_dir, n, "base");
+        let temp = self.files.temp(&self.files.log_dir, n, "base");
         let mut subject = self.subject();
         let empty = Keyspace::new(self.seed.into());
         if data.is_none() {
@@ -409,9 +407,7 @@ impl Persist {
 
     /// A base that is the snapshot which was just loaded, under another name.
     fn manifest_from_snapshot(&mut self) -> Result<Manifest, DiskError> {
-        let (dir, log_dir) = (self.files.dir.clone(), self.files.log_dir.clone());
-        self.disk.create_dir(&log_dir).on("create", &log_dir)?;
-        self.disk.sync_dir(&dir).on("fsync", &dir)?;
+        repair::make_dir(&*self.disk, &self.files, &self.files.log_dir)?;
         let mut manifest = Manifest::new(self.history);
         let name = self.files.base_name(1, true);
         let path = self.files.in_log(&name);

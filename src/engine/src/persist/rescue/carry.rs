@@ -33,11 +33,7 @@ pub fn carry(
     history: HistoryId,
     now_ms: u64,
 ) -> Result<Manifest, DiskError> {
-    let log_dir = &files.log_dir;
-    disk.create_dir(log_dir).on("create", log_dir)?;
-    disk.sync_dir(&files.dir).on("fsync", &files.dir)?;
-    // Whatever stands here by now is no part of the new log.
-    let old = disk.list(log_dir).on("list", log_dir)?;
+    let old = begin(disk, files)?;
     let rdb = plan.base_file.name.ends_with(".rdb");
     let name = files.base_name(base_seq, rdb);
     let path = files.in_log(&name);
@@ -91,9 +87,22 @@ pub fn carry(
         end: None,
     });
     manifest.next_incr_seq = seq + 1;
-    disk.sync_dir(log_dir).on("fsync", log_dir)?;
+    settle(disk, files)?;
     finish(disk, files, &manifest, &old, now_ms)?;
     Ok(manifest)
+}
+
+/// Makes the log's folder, if there is none. What stands in it by now, which is
+/// no part of the new log.
+pub(super) fn begin(disk: &dyn Disk, files: &Files) -> Result<Vec<String>, DiskError> {
+    let log_dir = &files.log_dir;
+    repair::make_dir(disk, files, log_dir)?;
+    disk.list(log_dir).on("list", log_dir)
+}
+
+/// The names of the new files are durable before a manifest names them.
+pub(super) fn settle(disk: &dyn Disk, files: &Files) -> Result<(), DiskError> {
+    disk.sync_dir(&files.log_dir).on("fsync", &files.log_dir)
 }
 
 /// Brings the manifest into force, and moves aside what isn't part of it.

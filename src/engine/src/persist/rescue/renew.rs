@@ -1,7 +1,7 @@
 //! A salvaged data set as a new log, in the folder it was made from or in
 //! another: what a start does by itself, for the offline tool.
 
-use super::carry::{keep_manifest, mark, out_of_the_way, write};
+use super::carry::{begin, keep_manifest, mark, out_of_the_way, settle, write};
 use super::salvage::Salvaged;
 use crate::format::HistoryId;
 use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
@@ -28,10 +28,7 @@ pub fn renew(
     history: HistoryId,
     now_ms: u64,
 ) -> Result<Manifest, DiskError> {
-    let log_dir = &files.log_dir;
-    disk.create_dir(log_dir).on("create", log_dir)?;
-    disk.sync_dir(&files.dir).on("fsync", &files.dir)?;
-    let old = disk.list(log_dir).on("list", log_dir)?;
+    let old = begin(disk, files)?;
     let subject = Subject {
         seq: data.seq,
         history,
@@ -43,7 +40,7 @@ pub fn renew(
     let name = files.base_name(base_seq, true);
     // By another name first: where the manifest is damaged, the next attempt
     // goes by the names of bases, and must not find half of one.
-    let temp = files.temp(log_dir, base_seq, "base");
+    let temp = files.temp(&files.log_dir, base_seq, "base");
     let left = Repair::Remove(temp.clone());
     repair::carry_out(disk, files, &[left], now_ms)?;
     write_temp(disk, &temp, |out| {
@@ -56,7 +53,7 @@ pub fn renew(
     };
     let incr = files.incr_name(incr_seq);
     write(disk, &files.in_log(&incr), &mark(start, history, now_ms))?;
-    disk.sync_dir(log_dir).on("fsync", log_dir)?;
+    settle(disk, files)?;
     let mut manifest = Manifest::new(history);
     (manifest.next_base_seq, manifest.next_incr_seq) = (base_seq + 1, incr_seq + 1);
     // A start finishes what is cut short from here on.

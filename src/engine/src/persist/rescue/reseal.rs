@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::carry::{copy, finish, mark, write};
+use super::carry::{begin, copy, finish, mark, settle, write};
 use super::names;
 use crate::base::hash::Seed;
 use crate::base::number;
@@ -205,10 +205,7 @@ impl Reseal {
         (history, seed): (HistoryId, Seed),
         now_ms: u64,
     ) -> Result<Manifest, LoadError> {
-        let log_dir = &files.log_dir;
-        disk.create_dir(log_dir).on("create", log_dir)?;
-        disk.sync_dir(&files.dir).on("fsync", &files.dir)?;
-        let old = disk.list(log_dir).on("list", log_dir)?;
+        let old = begin(disk, files)?;
         let mut manifest = Manifest::new(history);
         let rdb = self
             .base
@@ -305,7 +302,7 @@ impl Reseal {
             end: None,
         });
         manifest.next_incr_seq = seq + 1;
-        disk.sync_dir(log_dir).on("fsync", log_dir)?;
+        settle(disk, files)?;
         finish(disk, files, &manifest, &old, now_ms)?;
         Ok(manifest)
     }

@@ -181,6 +181,8 @@ fn a_unit_is_refused_while_the_disk_is_behind() {
         // Reads, and writers that can be held back, aren't refused.
         assert_eq!(rig.call(unit, &[b"GET", b"a"]).to_string(), "\"1\"");
         assert_eq!(rig.run("SET d 1"), "OK");
+        let refusals = if refused { "2" } else { "0" };
+        assert_eq!(rig.info("at_risk_refusals"), refusals);
         rig.tick(100);
         rig.tick(100);
         assert_eq!(rig.call(unit, &[b"SET", b"c", b"1"]).to_string(), "OK");

@@ -3,77 +3,19 @@
 //! back when the disk is too far behind.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use std::io::{Read, Write};
-use std::path::PathBuf;
+mod alarm;
+mod full;
+mod stage;
+mod units;
+
 use std::time::{Duration, Instant};
 
 use persist_tools::order::replies;
-use persist_tools::preload::{Call, Faults, Preload, read_trace};
+use persist_tools::preload::Faults;
 use persist_tools::raw::{RawClient, Resp, encode_command};
-use persist_tools::server::{Builder, Server, wait_until};
+use persist_tools::server::wait_until;
 
-const LIMIT: Duration = Duration::from_secs(30);
-/// Long enough for a client to get in between on a loaded machine.
-const SLOW_MS: u64 = 700;
-
-/// A server whose disk can be made slow or bad, with a trace.
-struct Stage {
-    server: Server,
-    dir: tempfile::TempDir,
-}
-
-impl Stage {
-    fn new(policy: &str, more: impl FnOnce(Builder) -> Builder) -> Stage {
-        let dir = tempfile::tempdir().unwrap();
-        let preload = Preload::new()
-            .control(&dir.path().join("control"))
-            .trace(&dir.path().join("trace"))
-            .trace_data(16384)
-            .fail_path("persist-aof")
-            .slow_path("persist-aof");
-        let builder = Server::builder()
-            .with_module()
-            .config("persist.appendfsync", policy)
-            .config("enable-debug-command", "yes")
-            .preload(preload);
-        let server = more(builder).start().unwrap();
-        Stage { server, dir }
-    }
-
-    fn control(&self) -> PathBuf {
-        self.dir.path().join("control")
-    }
-
-    fn slow(&self, ms: u64) {
-        let faults = Faults {
-            slow_fsync_ms: ms,
-            ..Faults::default()
-        };
-        faults.apply(&self.control()).unwrap();
-    }
-
-    fn client(&self) -> RawClient {
-        self.server.raw().unwrap()
-    }
-
-    fn trace(&self) -> Vec<Call> {
-        read_trace(&self.dir.path().join("trace")).unwrap()
-    }
-
-    /// Waits until this host blocks clients: Redis 7.0 doesn't for some seconds after a start. The disk is so slow then that
-    /// the event loop doesn't sync by itself.
-    fn until_it_holds(&self) {
-        self.slow(10);
-        let (mut client, mut other) = (self.client(), self.client());
-        wait_until("a client is held", LIMIT, || {
-            client.send(&["PERSIST.SET", "warm", "up"])?;
-            let held = other.words("INFO clients")?.text().unwrap_or_default();
-            client.read()?;
-            Ok(held.contains("blocked_clients:1"))
-        })
-        .unwrap();
-    }
-}
+use stage::{LIMIT, SLOW_MS, Stage, is_durable_before, sleep};
 
 fn ok(reply: Resp) {
     assert_eq!(reply, Resp::Simple(b"OK".to_vec()));
@@ -252,28 +194,6 @@ fn who_is_held_when_the_disk_fails_is_told() {
     .unwrap();
 }
 
-/// Whether an fsync of the log came between the write of `value` to it and `reply`.
-fn is_durable_before(calls: &[Call], value: &str, reply: &Call) -> bool {
-    let log = |call: &&Call| call.path.ends_with(".incr.aof");
-    let write = calls
-        .iter()
-        .filter(log)
-        .find(|c| c.is_write() && c.data.contains(value));
-    let write = write.unwrap_or_else(|| panic!("{value} isn't in the log"));
-    calls
-        .iter()
-        .filter(log)
-        .any(|c| c.is_sync() && write.before(c) && c.before(reply))
-}
-
-/// Makes the server deaf for a while, so that what clients send meanwhile comes in one pass.
-fn sleep(stage: &Stage) -> RawClient {
-    let mut client = stage.client();
-    client.send(&["DEBUG", "SLEEP", "0.4"]).unwrap();
-    std::thread::sleep(Duration::from_millis(100));
-    client
-}
-
 fn send_sets(client: &mut RawClient, value: &str) {
     let mut out = Vec::new();
     for _ in 0..3 {
@@ -362,83 +282,6 @@ fn what_is_answered_during_the_first_long_script_outlives_the_process() {
         return;
     }
     panic!("the script always came first");
-}
-
-/// A client with more to take than its socket holds is sent the rest whenever it can take it, also between a command of it
-/// and the end of the pass.
-#[test]
-fn a_reply_behind_others_that_wait_for_the_client_doesnt_overtake_its_fsync() {
-    let stage = Stage::new("always", |b| b);
-    stage
-        .client()
-        .command(&["SET", "chunk", &"x".repeat(16_000)])
-        .unwrap();
-    let mut raw = std::net::TcpStream::connect(("127.0.0.1", stage.server.port())).unwrap();
-    raw.set_read_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    raw.write_all(b"*2\r\n$4\r\nECHO\r\n$12\r\nthis-client-\r\n")
-        .unwrap();
-    let mut taken = 0;
-    let mut buf = vec![0; 1 << 20];
-    taken += raw.read(&mut buf).unwrap();
-    let me = raw.local_addr().unwrap().to_string();
-    let mut other = stage.client();
-    for round in 0..4 {
-        // It pipelines, so that it isn't held.
-        let mut out = Vec::new();
-        for _ in 0..30 {
-            encode_command(&mut out, &["PERSIST.SET", "warm", "up"]);
-        }
-        raw.write_all(&out).unwrap();
-        let mut replies = 0;
-        while replies < 30 * 5 {
-            replies += raw.read(&mut buf).unwrap();
-        }
-        taken += replies;
-        // As much as its socket takes, and one chunk more.
-        let mut out = Vec::new();
-        encode_command(&mut out, &["GET", "chunk"]);
-        wait_until("the socket is full", LIMIT, || {
-            raw.write_all(&out).unwrap();
-            let list = other.words("CLIENT LIST")?.text().unwrap_or_default();
-            let mine = list.lines().find(|line| line.contains(&me));
-            Ok(mine.is_some_and(|line| line.contains("events=rw")))
-        })
-        .unwrap();
-        let mut sleeper = sleep(&stage);
-        let value = format!("value-{round}-");
-        let mut out = Vec::new();
-        encode_command(&mut out, &["PERSIST.SET", "k", &value]);
-        raw.write_all(&out).unwrap();
-        // Takes all there is, so that the socket can be written to, while a command waits to be read from it.
-        let begun = Instant::now();
-        loop {
-            assert!(begun.elapsed() < LIMIT, "no reply");
-            // Nothing may come for a while.
-            let n = raw.read(&mut buf).unwrap_or(0);
-            taken += n;
-            if buf[..n].ends_with(b"+OK\r\n") {
-                break;
-            }
-        }
-        sleeper.read().unwrap();
-        other.words("PING").unwrap();
-        let calls = stage.trace();
-        let mut sent = 0;
-        let stream = calls
-            .iter()
-            .find(|c| c.is_socket() && c.is_write() && c.data.contains("this-client-"))
-            .expect("the stream");
-        let last = calls
-            .iter()
-            .filter(|c| c.is_socket() && c.is_write() && c.path == stream.path && c.result > 0)
-            .find(|c| {
-                sent += c.result as usize;
-                sent >= taken
-            })
-            .expect("the reply");
-        assert!(is_durable_before(&calls, &value, last), "round {round}");
-    }
 }
 
 /// Who is told that the log is off finds it closed, also where replies leave before the end of the pass.
@@ -616,6 +459,9 @@ fn transactions_and_scripts_are_refused_when_the_disk_is_too_far_behind() {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    // Each refused command counts: two of a transaction, and the first of a script, which it ends.
+    let refusals = stage.server.persist_info("at_risk_refusals").unwrap();
+    assert_eq!(refusals, (2 * refused + scripts).to_string());
     stage.slow(0);
     wait_until("a script runs", LIMIT, || {
         Ok(!eval(&mut client, script)?.is_error())
