@@ -125,6 +125,47 @@ pub enum KeyAccess {
     Pop,
     /// Removes the key (RM DELETE).
     Remove,
+    /// SET's: [`Modify`](KeyAccess::Modify) with the word GET, else
+    /// [`Overwrite`](KeyAccess::Overwrite).
+    OverwriteOrGet,
+    /// BITFIELD's: [`Read`](KeyAccess::Read) if it has nothing but GETs, else
+    /// [`Modify`](KeyAccess::Modify).
+    ModifyOrGet,
+}
+
+impl KeyAccess {
+    /// Whether it depends on the other arguments.
+    pub const fn varies(self) -> bool {
+        matches!(self, KeyAccess::OverwriteOrGet | KeyAccess::ModifyOrGet)
+    }
+
+    /// What a call with `args` (name first) does. A user who may only write
+    /// a key would read it with SET's GET, were this said wrongly.
+    pub fn of_call(self, args: &[&[u8]]) -> KeyAccess {
+        let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        match self {
+            KeyAccess::OverwriteOrGet => {
+                let mut options = args.iter().skip(3);
+                if options.any(|word| is(word, "GET")) {
+                    KeyAccess::Modify
+                } else {
+                    KeyAccess::Overwrite
+                }
+            }
+            KeyAccess::ModifyOrGet => {
+                let mut rest = args.get(2..).unwrap_or_default();
+                loop {
+                    rest = match rest {
+                        [] => return KeyAccess::Read,
+                        [word, _, _, more @ ..] if is(word, "GET") => more,
+                        [word, _, more @ ..] if is(word, "OVERFLOW") => more,
+                        _ => return KeyAccess::Modify,
+                    }
+                }
+            }
+            said => said,
+        }
+    }
 }
 
 /// Where keys stand among the arguments.
@@ -294,6 +335,18 @@ impl Spec {
     #[inline]
     pub const fn may_log(&self) -> bool {
         self.flags.has(Flags::WRITE) || self.flags.has(Flags::CACHES)
+    }
+
+    /// Whether what it does with its keys depends on its other arguments.
+    pub const fn varies(&self) -> bool {
+        let mut at = 0;
+        while at < self.keys.len() {
+            if self.keys[at].access.varies() {
+                return true;
+            }
+            at += 1;
+        }
+        false
     }
 
     /// The keys among `args` (name first).
