@@ -90,7 +90,7 @@ fn flags_of(spec: &Spec, version: Version) -> String {
         (spec.flags.has(Flags::BLOCKING), "blocking"),
         (no_script, "deny-script"),
         // The host asks the command itself, see `dispatch::tell_keys`.
-        (spec.varies(), "getkeys-api"),
+        (spec.tells_keys(), "getkeys-api"),
     ])
 }
 

@@ -48,10 +48,10 @@ const fn spec_at(number: usize) -> Option<&'static Spec> {
     None
 }
 
-/// Whether what this command does with its keys depends on other arguments.
-const fn varies_at(number: usize) -> bool {
+/// Whether the host has to ask this command for its keys.
+const fn tells_keys_at(number: usize) -> bool {
     match spec_at(number) {
-        Some(spec) => spec.varies(),
+        Some(spec) => spec.tells_keys(),
         None => false,
     }
 }
@@ -67,7 +67,7 @@ extern "C" fn entry<const N: usize>(
 ) -> c_int {
     match const { spec_at(N) } {
         // SAFETY: the host calls with a valid context.
-        Some(spec) if const { varies_at(N) } && unsafe { wants_keys(ctx) } => {
+        Some(spec) if const { tells_keys_at(N) } && unsafe { wants_keys(ctx) } => {
             // SAFETY: as below.
             unsafe { tell_keys(spec, ctx, argv, argc as usize) }
         }
@@ -94,8 +94,8 @@ macro_rules! sixteen_of_each {
 /// The functions of the commands, in the order of the table.
 pub static ENTRIES: [Entry; CAPACITY] = sixteen_of_each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 
-/// Whether the host only asks for the keys of a call, to check what its user
-/// may do.
+/// Whether the host only asks for the keys of a call: to check what its user
+/// may do, to remember what its client caches, to find its slot.
 ///
 /// # Safety
 /// `ctx` is valid.
@@ -121,15 +121,17 @@ unsafe fn tell_keys(
         let argv = unsafe { std::slice::from_raw_parts(argv, argc) };
         // SAFETY: valid strings of the host.
         let args: Vec<&[u8]> = argv.iter().map(|&s| unsafe { ffi::bytes(s) }).collect();
-        for key in spec.keys.iter().filter(|key| key.first < argc) {
+        for key in spec.keys {
             let flags = access_of(key.access.of_call(&args));
-            // SAFETY: the host asked for this.
-            unsafe {
-                host!(RedisModule_KeyAtPosWithFlags(
-                    ctx,
-                    key.first as c_int,
-                    flags as c_int
-                ));
+            for at in key.positions(&args) {
+                // SAFETY: the host asked for this.
+                unsafe {
+                    host!(RedisModule_KeyAtPosWithFlags(
+                        ctx,
+                        at as c_int,
+                        flags as c_int
+                    ));
+                }
             }
         }
     });

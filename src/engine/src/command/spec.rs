@@ -254,8 +254,9 @@ impl KeySpec {
         }
     }
 
-    /// The keys among `args` (name first).
-    pub fn keys<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+    /// Where keys are among `args` (name first): from here, to there, every
+    /// so many.
+    fn places(&self, args: &[&[u8]]) -> (usize, usize, usize) {
         let (from, to, step) = match self.find {
             Find::Range { last, step } if last < 0 => (
                 self.first,
@@ -287,11 +288,23 @@ impl KeySpec {
                 }
             }
         };
-        args.get(from..to.min(args.len()))
+        (from, to.min(args.len()), step.max(1))
+    }
+
+    /// The keys among `args` (name first).
+    pub fn keys<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+        let (from, to, step) = self.places(args);
+        args.get(from..to)
             .unwrap_or_default()
             .iter()
-            .step_by(step.max(1))
+            .step_by(step)
             .copied()
+    }
+
+    /// The places of the keys among `args` (name first).
+    pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
+        let (from, to, step) = self.places(args);
+        (from..to).step_by(step)
     }
 }
 
@@ -337,11 +350,14 @@ impl Spec {
         self.flags.has(Flags::WRITE) || self.flags.has(Flags::CACHES)
     }
 
-    /// Whether what it does with its keys depends on its other arguments.
-    pub const fn varies(&self) -> bool {
+    /// Whether its other arguments say where its keys are, or what it does
+    /// with them. For client-side caching and cluster slots, the host finds
+    /// such keys of a module's command only by asking the command.
+    pub const fn tells_keys(&self) -> bool {
         let mut at = 0;
         while at < self.keys.len() {
-            if self.keys[at].access.varies() {
+            let key = &self.keys[at];
+            if key.access.varies() || !matches!(key.find, Find::Range { .. }) {
                 return true;
             }
             at += 1;
