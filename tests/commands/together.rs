@@ -8,7 +8,7 @@ pub fn server() -> Server {
     Server::builder().with_module().start().unwrap()
 }
 
-fn ok() -> Resp {
+pub fn ok() -> Resp {
     Resp::Simple(b"OK".to_vec())
 }
 
@@ -16,7 +16,7 @@ pub fn bulk(text: &str) -> Resp {
     Resp::Bulk(text.as_bytes().to_vec())
 }
 
-fn run(client: &mut RawClient, lines: &[(&str, Resp)]) {
+pub fn run(client: &mut RawClient, lines: &[(&str, Resp)]) {
     for (line, expected) in lines {
         assert_eq!(&client.words(line).unwrap(), expected, "{line}");
     }
@@ -364,64 +364,6 @@ fn client_side_caching_hears_of_durable_keys() {
         matches!(&push, Resp::Push(items) if items[1] == Resp::Array(vec![bulk("cart:1")])),
         "{push}"
     );
-}
-
-/// Of commands whose arguments say where their keys are, too: a reader that wasn't told of a change would go on with
-/// what it has.
-#[test]
-fn client_side_caching_remembers_every_key_that_was_read() {
-    let server = server();
-    let mut other = server.raw().unwrap();
-    let reads = [
-        ("GET a", "SET a 2"),
-        ("ZUNION 2 y z", "ZADD z 2 n"),
-        ("ZINTER 2 y z", "ZADD z 3 n"),
-        ("ZDIFF 2 y z", "ZADD z 4 n"),
-        ("ZINTERCARD 2 y z", "ZADD z 5 n"),
-        ("SINTERCARD 2 r s", "SADD s n"),
-        ("XREAD STREAMS w x 0 0", "XADD x * f v"),
-        ("SORT_RO s ALPHA", "SADD s o"),
-    ];
-    for (read, write) in reads {
-        let mut client = server.raw().unwrap();
-        client.words("HELLO 3").unwrap();
-        run(&mut client, &[("CLIENT TRACKING ON", ok())]);
-        let reply = client.words(&format!("PERSIST.{read}")).unwrap();
-        assert!(!reply.is_error(), "{read}: {reply}");
-        other.words(&format!("PERSIST.{write}")).unwrap();
-        let key = write.split(' ').nth(1).unwrap_or_default();
-        let push = client.words("PING").unwrap();
-        assert!(
-            matches!(&push, Resp::Push(items) if items[1] == Resp::Array(vec![bulk(key)])),
-            "{read}: {push}"
-        );
-    }
-}
-
-/// The same for the slots of a cluster.
-#[test]
-fn a_cluster_sees_the_slots_of_all_keys() {
-    let server = Server::builder()
-        .with_module()
-        .config("cluster-enabled", "yes")
-        .start()
-        .unwrap();
-    let mut client = server.raw().unwrap();
-    run(&mut client, &[("CLUSTER ADDSLOTSRANGE 0 16383", ok())]);
-    for call in [
-        "MGET a b",
-        "ZUNION 2 a b",
-        "ZUNIONSTORE a 1 b",
-        "SINTERCARD 2 a b",
-        "LMPOP 2 a b LEFT",
-        "XREAD STREAMS a b 0 0",
-        "SORT a STORE b",
-        "GEORADIUS a 1 1 1 m STORE b",
-    ] {
-        let reply = client.words(&format!("PERSIST.{call}")).unwrap();
-        let text = reply.text().unwrap_or_default();
-        assert!(text.starts_with("CROSSSLOT"), "{call}: {reply}");
-    }
 }
 
 /// One call of each command that has keys, with the keys in every place that a key can have.
