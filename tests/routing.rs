@@ -153,6 +153,63 @@ fn the_hosts_own_commands_dont_get_durable_keys() {
     run(&mut client, &[("DBSIZE", Resp::Int(0))]);
 }
 
+/// What follows a name in a flat list of names and values.
+fn field(list: &Resp, name: &str) -> Option<Resp> {
+    let items = list.clone().into_items();
+    let mut pairs = items.chunks_exact(2);
+    pairs.find_map(|pair| (pair[0].text()? == name).then(|| pair[1].clone()))
+}
+
+/// Where a command has its first key, by the host's description of it, if a number alone says that.
+fn first_key(about: &[Resp]) -> Option<usize> {
+    let spec = about.get(8)?.clone().into_items().into_iter().next()?;
+    let flags = field(&spec, "flags")?.into_items();
+    let search = field(&spec, "begin_search")?;
+    let Some(Resp::Int(at)) = field(&field(&search, "spec")?, "index") else {
+        return None;
+    };
+    if flags
+        .iter()
+        .filter_map(Resp::text)
+        .any(|flag| flag == "not_key")
+    {
+        return None;
+    }
+    let counted = field(&field(&spec, "find_keys")?, "type")?.text()? == "keynum";
+    usize::try_from(at).ok().map(|at| at + usize::from(counted))
+}
+
+/// Newer hosts have commands that the module knows nothing of.
+#[test]
+fn no_command_of_the_host_takes_a_durable_key_past_the_route() {
+    let server = routed("d:*");
+    let mut client = server.raw().unwrap();
+    let all = client.words("COMMAND").unwrap().into_items();
+    let all: Vec<Vec<Resp>> = all.into_iter().map(Resp::into_items).collect();
+    let name_of = |about: &Vec<Resp>| about[0].text().unwrap_or_default().to_ascii_lowercase();
+    let names: Vec<String> = all.iter().map(name_of).collect();
+    let mut tried = Vec::new();
+    for (about, name) in all.iter().zip(&names) {
+        let known = names.contains(&format!("persist.{name}")) || name.starts_with("persist.");
+        // Scripts only say what their commands are going to touch.
+        let passed = ["eval", "fcall", "watch"];
+        if known || passed.iter().any(|start| name.starts_with(start)) {
+            continue;
+        }
+        let (Some(at), Resp::Int(arity)) = (first_key(about), &about[1]) else {
+            continue;
+        };
+        let mut words = vec!["1"; (at + 1).max(arity.unsigned_abs() as usize)];
+        (words[0], words[at]) = (name, "d:1");
+        let wanted = format!("ERR no command '{name}' for durable keys");
+        let text = error(&mut client, &words.join(" "));
+        assert!(text.starts_with(&wanted), "{words:?}: {text}");
+        tried.push(name.clone());
+    }
+    assert!(tried.contains(&"restore-asking".to_owned()), "{tried:?}");
+    run(&mut client, &[("DBSIZE", Resp::Int(0))]);
+}
+
 /// Commands that name their keys in some way of their own, and those whose first word only says what kind they are.
 #[test]
 fn keys_are_found_wherever_they_stand() {

@@ -89,6 +89,8 @@ fn flags_of(spec: &Spec, version: Version) -> String {
         (spec.flags.has(Flags::FAST), "fast"),
         (spec.flags.has(Flags::BLOCKING), "blocking"),
         (no_script, "deny-script"),
+        // The host asks the command itself, see `dispatch::tell_keys`.
+        (spec.tells_keys(), "getkeys-api"),
     ])
 }
 
@@ -180,12 +182,13 @@ pub fn register_one(ctx: Ctx<'_>, r: &Registration<'_>) -> Result<(), String> {
     Ok(())
 }
 
-fn access_of(access: KeyAccess) -> u32 {
+/// The host's flags for a key.
+pub fn access_of(access: KeyAccess) -> u32 {
     use raw::{
         REDISMODULE_CMD_KEY_ACCESS as ACCESS, REDISMODULE_CMD_KEY_DELETE as DELETE,
         REDISMODULE_CMD_KEY_INSERT as INSERT, REDISMODULE_CMD_KEY_OW as OW,
         REDISMODULE_CMD_KEY_RM as RM, REDISMODULE_CMD_KEY_RO as RO, REDISMODULE_CMD_KEY_RW as RW,
-        REDISMODULE_CMD_KEY_UPDATE as UPDATE,
+        REDISMODULE_CMD_KEY_UPDATE as UPDATE, REDISMODULE_CMD_KEY_VARIABLE_FLAGS as VARIES,
     };
     match access {
         KeyAccess::Read => RO | ACCESS,
@@ -197,6 +200,7 @@ fn access_of(access: KeyAccess) -> u32 {
         KeyAccess::Shrink => RW | DELETE,
         KeyAccess::Pop => RW | ACCESS | DELETE,
         KeyAccess::Remove => RM | DELETE,
+        KeyAccess::OverwriteOrGet | KeyAccess::ModifyOrGet => RW | ACCESS | UPDATE | VARIES,
     }
 }
 

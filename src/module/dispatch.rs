@@ -9,7 +9,8 @@ use persist_engine::command::{Flags, Reply, Spec, sort, table};
 use persist_engine::engine::Call;
 use redis_module::raw;
 
-use crate::ffi::{self, Ctx};
+use crate::command::access_of;
+use crate::ffi::{self, Ctx, host};
 use crate::reply::HostReply;
 use crate::state::{
     self, BLOCK_REFUSED, Caller, HOLDS, HOLDS_WRITERS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH,
@@ -47,6 +48,14 @@ const fn spec_at(number: usize) -> Option<&'static Spec> {
     None
 }
 
+/// Whether the host has to ask this command for its keys.
+const fn tells_keys_at(number: usize) -> bool {
+    match spec_at(number) {
+        Some(spec) => spec.tells_keys(),
+        None => false,
+    }
+}
+
 const _: () = assert!(spec_at(CAPACITY).is_none(), "more commands than entries");
 
 /// The function of the command with the number `N`, which finds its
@@ -57,6 +66,11 @@ extern "C" fn entry<const N: usize>(
     argc: c_int,
 ) -> c_int {
     match const { spec_at(N) } {
+        // SAFETY: the host calls with a valid context.
+        Some(spec) if const { tells_keys_at(N) } && unsafe { wants_keys(ctx) } => {
+            // SAFETY: as below.
+            unsafe { tell_keys(spec, ctx, argv, argc as usize) }
+        }
         // SAFETY: the host calls with a context and `argc` strings that are
         // valid until this returns.
         Some(spec) => unsafe { run(spec, ctx, argv, argc as usize) },
@@ -79,6 +93,50 @@ macro_rules! sixteen_of_each {
 
 /// The functions of the commands, in the order of the table.
 pub static ENTRIES: [Entry; CAPACITY] = sixteen_of_each!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+
+/// Whether the host only asks for the keys of a call: to check what its user
+/// may do, to remember what its client caches, to find its slot.
+///
+/// # Safety
+/// `ctx` is valid.
+unsafe fn wants_keys(ctx: *mut raw::RedisModuleCtx) -> bool {
+    // SAFETY: the caller's duty.
+    unsafe { host!(RedisModule_IsKeysPositionRequest(ctx)) != 0 }
+}
+
+/// Tells the host where the keys of a call are and what becomes of them. There
+/// may be no client behind this, and nothing is run.
+///
+/// # Safety
+/// As for `run`.
+#[cold]
+unsafe fn tell_keys(
+    spec: &'static Spec,
+    ctx: *mut raw::RedisModuleCtx,
+    argv: *mut *mut raw::RedisModuleString,
+    argc: usize,
+) -> c_int {
+    crate::guarded((), || {
+        // SAFETY: the caller's duty.
+        let argv = unsafe { std::slice::from_raw_parts(argv, argc) };
+        // SAFETY: valid strings of the host.
+        let args: Vec<&[u8]> = argv.iter().map(|&s| unsafe { ffi::bytes(s) }).collect();
+        for key in spec.keys {
+            let flags = access_of(key.access.of_call(&args));
+            for at in key.positions(&args) {
+                // SAFETY: the host asked for this.
+                unsafe {
+                    host!(RedisModule_KeyAtPosWithFlags(
+                        ctx,
+                        at as c_int,
+                        flags as c_int
+                    ));
+                }
+            }
+        }
+    });
+    OK
+}
 
 /// Runs a data command.
 ///

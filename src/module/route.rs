@@ -1,6 +1,7 @@
 //! Plain commands on durable keys: a command filter that renames them. It is
 //! registered only while `persist.route` has a glob.
 
+use std::borrow::Cow;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
@@ -10,6 +11,7 @@ use persist_engine::host::Level;
 use persist_engine::route::{Known, Names, Refusal, Route, Sides};
 use redis_module::raw;
 
+use crate::call::Answer;
 use crate::command::{self, Registration};
 use crate::ffi::{self, Ctx, HostString, host};
 use crate::guard;
@@ -297,11 +299,19 @@ impl Router {
             return;
         }
         let strings: Vec<_> = (0..filtered.len()).map(|at| filtered.string(at)).collect();
-        for at in host_keys(&strings) {
-            let key = filtered.bytes(at);
-            if self.route.covers(key) {
-                return self.refuse(filtered, &Refusal::NoSuchCommand { name, key });
-            }
+        let mut keys: Vec<Cow<'_, [u8]>> = host_keys(&strings)
+            .into_iter()
+            .map(|at| Cow::Borrowed(filtered.bytes(at)))
+            .collect();
+        if keys.is_empty() {
+            let words = (0..filtered.len()).map(|at| filtered.bytes(at));
+            keys = described_keys(&words.collect::<Vec<_>>())
+                .into_iter()
+                .map(Cow::Owned)
+                .collect();
+        }
+        if let Some(key) = keys.iter().find(|key| self.route.covers(key)) {
+            self.refuse(filtered, &Refusal::NoSuchCommand { name, key });
         }
     }
 
@@ -352,4 +362,20 @@ fn host_keys(argv: &[*mut raw::RedisModuleString]) -> Vec<usize> {
         }
     }
     keys
+}
+
+/// The keys by the host's description of the command. Without it, the keys of
+/// those behind a count (Valkey's MSETEX, or what another module has like it)
+/// would pass unseen: the function above knows nothing of descriptions.
+fn described_keys(args: &[&[u8]]) -> Vec<Vec<u8>> {
+    let Some(ctx) = state::with(None, |_, host| host.detached_ctx()) else {
+        return Vec::new();
+    };
+    let question: Vec<&[u8]> = [&b"GETKEYS"[..]]
+        .into_iter()
+        .chain(args.iter().copied())
+        .collect();
+    let keys = ctx.call(c"COMMAND", &question).list();
+    let keys = keys.iter().filter_map(Answer::text);
+    keys.map(<[u8]>::to_vec).collect()
 }

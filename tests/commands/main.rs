@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
 mod argv;
+mod asked;
 mod described;
 mod differential;
 mod ended;

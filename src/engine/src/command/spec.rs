@@ -125,6 +125,47 @@ pub enum KeyAccess {
     Pop,
     /// Removes the key (RM DELETE).
     Remove,
+    /// SET's: [`Modify`](KeyAccess::Modify) with the word GET, else
+    /// [`Overwrite`](KeyAccess::Overwrite).
+    OverwriteOrGet,
+    /// BITFIELD's: [`Read`](KeyAccess::Read) if it has nothing but GETs, else
+    /// [`Modify`](KeyAccess::Modify).
+    ModifyOrGet,
+}
+
+impl KeyAccess {
+    /// Whether it depends on the other arguments.
+    pub const fn varies(self) -> bool {
+        matches!(self, KeyAccess::OverwriteOrGet | KeyAccess::ModifyOrGet)
+    }
+
+    /// What a call with `args` (name first) does. A user who may only write
+    /// a key would read it with SET's GET, were this said wrongly.
+    pub fn of_call(self, args: &[&[u8]]) -> KeyAccess {
+        let is = |word: &[u8], name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        match self {
+            KeyAccess::OverwriteOrGet => {
+                let mut options = args.iter().skip(3);
+                if options.any(|word| is(word, "GET")) {
+                    KeyAccess::Modify
+                } else {
+                    KeyAccess::Overwrite
+                }
+            }
+            KeyAccess::ModifyOrGet => {
+                let mut rest = args.get(2..).unwrap_or_default();
+                loop {
+                    rest = match rest {
+                        [] => return KeyAccess::Read,
+                        [word, _, _, more @ ..] if is(word, "GET") => more,
+                        [word, _, more @ ..] if is(word, "OVERFLOW") => more,
+                        _ => return KeyAccess::Modify,
+                    }
+                }
+            }
+            said => said,
+        }
+    }
 }
 
 /// Where keys stand among the arguments.
@@ -213,8 +254,9 @@ impl KeySpec {
         }
     }
 
-    /// The keys among `args` (name first).
-    pub fn keys<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+    /// Where keys are among `args` (name first): from here, to there, every
+    /// so many.
+    fn places(&self, args: &[&[u8]]) -> (usize, usize, usize) {
         let (from, to, step) = match self.find {
             Find::Range { last, step } if last < 0 => (
                 self.first,
@@ -246,11 +288,23 @@ impl KeySpec {
                 }
             }
         };
-        args.get(from..to.min(args.len()))
+        (from, to.min(args.len()), step.max(1))
+    }
+
+    /// The keys among `args` (name first).
+    pub fn keys<'a>(&self, args: &'a [&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
+        let (from, to, step) = self.places(args);
+        args.get(from..to)
             .unwrap_or_default()
             .iter()
-            .step_by(step.max(1))
+            .step_by(step)
             .copied()
+    }
+
+    /// The places of the keys among `args` (name first).
+    pub fn positions(&self, args: &[&[u8]]) -> impl Iterator<Item = usize> + use<> {
+        let (from, to, step) = self.places(args);
+        (from..to).step_by(step)
     }
 }
 
@@ -294,6 +348,21 @@ impl Spec {
     #[inline]
     pub const fn may_log(&self) -> bool {
         self.flags.has(Flags::WRITE) || self.flags.has(Flags::CACHES)
+    }
+
+    /// Whether its other arguments say where its keys are, or what it does
+    /// with them. For client-side caching and cluster slots, the host finds
+    /// such keys of a module's command only by asking the command.
+    pub const fn tells_keys(&self) -> bool {
+        let mut at = 0;
+        while at < self.keys.len() {
+            let key = &self.keys[at];
+            if key.access.varies() || !matches!(key.find, Find::Range { .. }) {
+                return true;
+            }
+            at += 1;
+        }
+        false
     }
 
     /// The keys among `args` (name first).

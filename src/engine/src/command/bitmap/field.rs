@@ -13,7 +13,7 @@ pub static SPECS: &[Spec] = &[
         name: "BITFIELD",
         arity: -2,
         flags: WM,
-        keys: &[KeySpec::one(1, KeyAccess::Modify)],
+        keys: &[KeySpec::one(1, KeyAccess::ModifyOrGet)],
         group: Group::Bitmap,
         since: "3.2.0",
         complexity: "O(1) for each operation.",

@@ -127,6 +127,11 @@ pub static SPECS: &[Spec] = &[
                 r#"[["Palermo" "190.4424"] ["Catania" "56.4413"]]"#,
             ),
             ("GEORADIUS s 15 37 100 km STORE d", "1"),
+            ("GEORADIUS s 15 37 100 km STORE d STOREDIST e", "1"),
+            (
+                "GEORADIUS s 15 37 100 km STORE d STOREDIST e STORE f",
+                "-ERR syntax error",
+            ),
             ("ZCARD d", "1"),
             (
                 "GEORADIUS s 15 37 100 km STORE d WITHDIST",

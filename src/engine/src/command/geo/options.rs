@@ -99,6 +99,8 @@ pub struct Options<'a> {
     pub store: Option<&'a [u8]>,
     /// Whether to store distances.
     pub store_distance: bool,
+    /// Whether STORE was there, and STOREDIST.
+    stores: [bool; 2],
     /// What said where the middle is.
     from: Option<From>,
 }
@@ -215,8 +217,14 @@ impl<'a> Options<'a> {
             [to, more @ ..]
                 if form.may_store && (args::is(word, "STORE") || args::is(word, "STOREDIST")) =>
             {
-                self.store = Some(to);
                 self.store_distance = args::is(word, "STOREDIST");
+                // The host, and the route, look at what follows the first of
+                // each word only: a second one would lead past both.
+                let seen = &mut self.stores[usize::from(self.store_distance)];
+                if std::mem::replace(seen, true) {
+                    return Err(CommandError::Syntax);
+                }
+                self.store = Some(to);
                 return Ok(more);
             }
             _ if form.destination.is_some() && args::is(word, "STOREDIST") => {

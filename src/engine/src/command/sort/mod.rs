@@ -62,6 +62,7 @@ pub static SPECS: &[Spec] = &[
             ),
             ("SORT l ALPHA", r#"["1" "2" "3" "x"]"#),
             ("SORT l LIMIT 1", "-ERR syntax error"),
+            ("SORT l ALPHA STORE d STORE e", "-ERR syntax error"),
         ],
         run: |cx, argv| sort(cx, argv, false),
     },
@@ -109,7 +110,11 @@ impl<'a> Options<'a> {
                     options.limit = Some((args::int(start)?, args::int(count)?));
                     rest = more;
                 }
-                [to, more @ ..] if args::is(word, "STORE") && !read_only => {
+                // The host, and the route, look at what follows the first
+                // STORE only: a second one would lead past both.
+                [to, more @ ..]
+                    if args::is(word, "STORE") && !read_only && options.store.is_none() =>
+                {
                     options.store = Some(to);
                     rest = more;
                 }

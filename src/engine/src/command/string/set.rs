@@ -15,7 +15,7 @@ pub static SPECS: &[Spec] = &[
         name: "SET",
         arity: -3,
         flags: WM,
-        keys: &[KeySpec::one(1, KeyAccess::Overwrite)],
+        keys: &[KeySpec::one(1, KeyAccess::OverwriteOrGet)],
         group: Group::String,
         since: "1.0.0",
         complexity: "O(1)",
