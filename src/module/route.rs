@@ -2,6 +2,8 @@
 //! registered only while `persist.route` has a glob.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
@@ -26,6 +28,8 @@ const REFUSE: &str = "persist._refuse";
 const ON_STACK: usize = 32;
 /// Commands of so many words are quicker looked through than looked up.
 const FEW: usize = 3;
+/// So many names of commands without keys are remembered.
+const KEYLESS: usize = 1024;
 
 /// What the filter works with.
 struct Router {
@@ -35,6 +39,8 @@ struct Router {
     /// `persist.<name>` of each command, in the order of the table.
     durable: Vec<HostString>,
     refuse: HostString,
+    /// Commands of the host's, as they were written, that have no keys.
+    keyless: RefCell<HashSet<Vec<u8>>>,
     filter: *mut raw::RedisModuleCommandFilter,
 }
 
@@ -93,6 +99,7 @@ pub fn set(ctx: Ctx<'_>, text: &str) {
         (Some(route), Some(router)) => {
             let changed = router.text != text;
             router.route = route;
+            router.keyless.borrow_mut().clear();
             router.text = text.into();
             changed
         }
@@ -104,6 +111,7 @@ pub fn set(ctx: Ctx<'_>, text: &str) {
                     names: Names::default(),
                     durable: table::all().map(durable_name).collect(),
                     refuse: HostString::new(REFUSE.as_bytes()),
+                    keyless: RefCell::default(),
                     filter,
                 });
                 // It looks at the names that come out of this one.
@@ -305,7 +313,7 @@ impl Router {
             .collect();
         if keys.is_empty() {
             let words = (0..filtered.len()).map(|at| filtered.bytes(at));
-            keys = described_keys(&words.collect::<Vec<_>>())
+            keys = described_keys(&words.collect::<Vec<_>>(), &self.keyless)
                 .into_iter()
                 .map(Cow::Owned)
                 .collect();
@@ -367,10 +375,32 @@ fn host_keys(argv: &[*mut raw::RedisModuleString]) -> Vec<usize> {
 /// The keys by the host's description of the command. Without it, the keys of
 /// those behind a count (Valkey's MSETEX, or what another module has like it)
 /// would pass unseen: the function above knows nothing of descriptions.
-fn described_keys(args: &[&[u8]]) -> Vec<Vec<u8>> {
-    let Some(ctx) = state::with(None, |_, host| host.detached_ctx()) else {
+fn described_keys(args: &[&[u8]], keyless: &RefCell<HashSet<Vec<u8>>>) -> Vec<Vec<u8>> {
+    let Some((name, ctx)) = args
+        .first()
+        .zip(state::with(None, |_, host| host.detached_ctx()))
+    else {
         return Vec::new();
     };
+    let mut keyless = keyless.borrow_mut();
+    if keyless.contains(*name) {
+        return Vec::new();
+    }
+    let about = ctx.call(c"COMMAND", &[b"INFO", name]).list();
+    let Some(about) = about.into_iter().next().map(Answer::list) else {
+        return Vec::new();
+    };
+    // Key specs come ninth, subcommands tenth.
+    let has_some =
+        |at: usize| matches!(about.get(at), Some(Answer::List(items)) if !items.is_empty());
+    if !has_some(8) && !has_some(9) {
+        // Asked once only: each question shows in MONITOR. Names that the
+        // server doesn't know aren't kept, or clients could fill this.
+        if !about.is_empty() && keyless.len() < KEYLESS {
+            keyless.insert(name.to_vec());
+        }
+        return Vec::new();
+    }
     let question: Vec<&[u8]> = [&b"GETKEYS"[..]]
         .into_iter()
         .chain(args.iter().copied())
