@@ -20,6 +20,7 @@ pub mod settings;
 pub mod blocked;
 pub mod persist;
 pub mod pipelines;
+mod touch;
 mod undurable;
 mod watch;
 
