@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use persist_tools::host;
+use persist_tools::preload::{Faults, Preload};
 use persist_tools::raw::{RawClient, Resp};
 use persist_tools::server::Server;
 
@@ -317,5 +318,67 @@ fn a_writer_and_a_reader_all_the_while() {
                 assert_eq!(hidden(&mut client, side), Vec::<String>::new(), "{what}");
             }
         }
+    }
+}
+
+/// Between the copy's getting its name and the fsync that covers it.
+#[test]
+fn changes_before_the_copy_is_durable() {
+    for (lines, host, durable, counts) in [
+        // Copied again.
+        (&["HSET k f:1 new"][..], None, Some("new"), ("1", "0")),
+        (&["DEL k"], None, None, ("0", "0")),
+        // What was written into the copy stays, too.
+        (
+            &["PERSIST.HSET k f:1 other", "HSET k f:1 new"],
+            Some("new"),
+            Some("other"),
+            ("0", "1"),
+        ),
+        (
+            &["PERSIST.HSET k f:1 other"],
+            None,
+            Some("other"),
+            ("1", "0"),
+        ),
+        (
+            &["PERSIST.HSET k f:1 other", "DEL k"],
+            None,
+            Some("other"),
+            ("1", "0"),
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("faults");
+        let server = builder()
+            // So that nobody has to wait who looks at the copy.
+            .config("persist.appendfsync", "everysec")
+            .preload(Preload::new().control(&control).slow_path("persist-aof"))
+            .start()
+            .unwrap();
+        let mut client = server.raw().unwrap();
+        hash(&mut client, Way::Adopt);
+        let slow = Faults {
+            slow_fsync_ms: 1500,
+            ..Faults::default()
+        };
+        slow.apply(&control).unwrap();
+        client.words("PERSIST.ADOPT k").unwrap();
+        wait_until("the copy", LIMIT, || {
+            Ok(client.words("PERSIST.KEYS k")?.into_items().len() == 1)
+        })
+        .unwrap();
+        assert_eq!(number(&mut client, "HLEN k"), MANY as i64);
+        for line in lines {
+            assert!(!client.words(line).unwrap().is_error());
+        }
+        Faults::default().apply(&control).unwrap();
+        finish(&server);
+        let mut get = |line: &str| client.words(line).unwrap().text();
+        assert_eq!(get("HGET k f:1").as_deref(), host, "{lines:?}");
+        assert_eq!(get("PERSIST.HGET k f:1").as_deref(), durable, "{lines:?}");
+        let info = moving(&mut client);
+        let counted = (&*info["moving_moved"], &*info["moving_changed"]);
+        assert_eq!(counted, counts, "{lines:?}");
     }
 }
