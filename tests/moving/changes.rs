@@ -158,12 +158,7 @@ fn who_only_reads_doesnt_hold_it_up() {
             .map(|line| format!("{from}{line}"))
             .to_vec();
         if tells_clients {
-            lines.extend([
-                "MULTI".into(),
-                "SET other k".into(),
-                "LLEN other2".into(),
-                "DISCARD".into(),
-            ]);
+            lines.extend(["MULTI", "GET other", "EXEC"].map(str::to_owned));
         }
         for line in &lines {
             client.words(line).unwrap();
@@ -206,6 +201,51 @@ fn a_source_that_goes_away_ends_it_and_leaves_nothing() {
                 );
             }
         }
+    }
+}
+
+/// A client that was served by another's command said so long before.
+#[test]
+fn what_no_command_names_is_noticed_by_the_length() {
+    for way in WAYS {
+        let server = builder().start().unwrap();
+        let mut client = server.raw().unwrap();
+        list(&mut client, way, "k", MANY);
+        let (from, to) = (way.from(), way.to());
+        let mut waiter = server.raw().unwrap();
+        let wait = words(&format!("{from}BLMOVE queue k LEFT RIGHT 0"));
+        waiter.send(&wait).unwrap();
+        client.words(&format!("{} k", way.command())).unwrap();
+        let push = format!("{from}RPUSH queue {MANY}");
+        assert_eq!(one(&server, &mut client, &push), Resp::Int(1));
+        assert_eq!(waiter.read().unwrap(), bulk(&MANY.to_string()));
+        finish(&server);
+        assert_eq!(elements(&mut client, to, "k"), numbers(MANY + 1), "{way:?}");
+        assert_eq!(number(&mut client, &format!("{from}EXISTS k")), 0);
+    }
+}
+
+/// The other database has a key of that name, as long as the first.
+#[test]
+fn databases_that_are_exchanged() {
+    for way in WAYS {
+        let server = builder().start().unwrap();
+        let mut client = server.raw().unwrap();
+        let (from, to) = (way.from(), way.to());
+        list(&mut client, way, "k", MANY);
+        client.words("SELECT 1").unwrap();
+        fill(&mut client, MANY, |_| {
+            words(&format!("{from}RPUSH k other"))
+        });
+        client.words("SELECT 0").unwrap();
+        client.words(&format!("{} k", way.command())).unwrap();
+        one(&server, &mut client, &format!("{from}SWAPDB 0 1"));
+        finish(&server);
+        let all = elements(&mut client, to, "k");
+        assert!(
+            all.len() == MANY && all.iter().all(|e| e == "other"),
+            "{way:?}"
+        );
     }
 }
 

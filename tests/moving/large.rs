@@ -77,7 +77,7 @@ fn fill_all(client: &mut RawClient) {
     });
     client.words("XGROUP CREATE emptied g 0").unwrap();
     client
-        .words("XREADGROUP GROUP g c COUNT 4000 STREAMS emptied >")
+        .words("XREADGROUP GROUP g c COUNT 5000 STREAMS emptied >")
         .unwrap();
     client.words("XTRIM emptied MAXLEN 0").unwrap();
     for key in ["list", "string", "stream", "hash"] {
@@ -100,7 +100,6 @@ fn field_ttls(client: &mut RawClient, prefix: &str) -> Vec<Resp> {
 }
 
 fn same(what: &str, left: &Contents, right: &Contents) {
-    // A millisecond each way: it is told how long entries have been pending, not since when.
     contents::same(what, left, right, 0).unwrap();
 }
 

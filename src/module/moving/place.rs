@@ -51,6 +51,11 @@ impl<'a> Place<'a> {
         Place { host: None, db }
     }
 
+    /// Whether it is the host's.
+    pub fn is_host(self) -> bool {
+        self.host.is_some()
+    }
+
     /// Runs a command that changes nothing. An error of the host's is an answer, too.
     pub fn try_read(self, words: &[&[u8]]) -> Result<Answer, String> {
         let [name, args @ ..] = words else {
