@@ -10,18 +10,19 @@ use persist_tools::server::Server;
 
 use crate::large::{elements, list, numbers};
 use crate::{
-    LIMIT, MANY, WAYS, Way, builder, bulk, fill, finish, freeze, hidden, moving, number, progress,
-    started, thaw, wait_until, words,
+    LIMIT, MANY, WAYS, Way, builder, bulk, fill, finish, freeze, freeze_after, hidden, moving,
+    number, progress, started, thaw, wait_until, words,
 };
 
-/// Says something while a move stands still; what it changes is done when the move goes on.
+/// Says something while a move stands still, after so many elements; what it changes is done when the move goes on.
 fn meanwhile(
     server: &Server,
     client: &mut RawClient,
     (mut other, id): (RawClient, i64),
     commands: &[Vec<String>],
+    least: u64,
 ) -> Vec<Resp> {
-    freeze(client);
+    freeze_after(client, least);
     for command in commands {
         other.send(command).unwrap();
     }
@@ -47,7 +48,7 @@ fn meanwhile(
 /// The same with one command, of a client that has said nothing before.
 fn one(server: &Server, client: &mut RawClient, line: &str) -> Resp {
     let other = another(server);
-    meanwhile(server, client, other, &[words(line)]).remove(0)
+    meanwhile(server, client, other, &[words(line)], 0).remove(0)
 }
 
 /// A client, and its id.
@@ -66,12 +67,12 @@ fn hash(client: &mut RawClient, way: Way) {
     });
 }
 
-/// Each changes one field of the hash and not their number.
+/// Each changes the element that is copied first, and not the length.
 #[test]
 fn no_change_of_a_large_key_is_lost() {
     let script = [
         "EVAL",
-        "return redis.call('HSET', KEYS[1], 'f:1', 'new')",
+        "return redis.call('LSET', KEYS[1], 0, 'new')",
         "1",
         "k",
     ];
@@ -79,10 +80,10 @@ fn no_change_of_a_large_key_is_lost() {
         for how in ["plain", "script", "transaction", "queued before"] {
             let server = builder().start().unwrap();
             let mut client = server.raw().unwrap();
-            hash(&mut client, way);
-            let from = way.from();
-            let hset = format!("{from}HSET");
-            let set = format!("{hset} k f:1 new");
+            list(&mut client, way, "k", MANY);
+            let (from, to) = (way.from(), way.to());
+            let lset = format!("{from}LSET");
+            let set = format!("{lset} k 0 new");
             let mut other = another(&server);
             if how == "queued before" {
                 other.0.words("MULTI").unwrap();
@@ -91,25 +92,19 @@ fn no_change_of_a_large_key_is_lost() {
             client.words(&format!("{} k", way.command())).unwrap();
             let lines = match how {
                 "plain" => vec![words(&set)],
-                "script" => vec![script.map(|word| word.replace("HSET", &hset)).to_vec()],
+                "script" => vec![script.map(|word| word.replace("LSET", &lset)).to_vec()],
                 "transaction" => vec![words("MULTI"), words(&set), words("EXEC")],
                 _ => vec![words("EXEC")],
             };
-            let replies = meanwhile(&server, &mut client, other, &lines);
-            let changed = match replies.last().unwrap() {
-                Resp::Array(items) => items[0].clone(),
-                reply => reply.clone(),
-            };
-            assert_eq!(changed, Resp::Int(0), "{way:?} {how}");
-            finish(&server);
-            let to = way.to();
+            let replies = meanwhile(&server, &mut client, other, &lines, 0);
             let what = format!("{way:?} {how}");
-            assert_eq!(
-                client.words(&format!("{to}HGET k f:1")).unwrap(),
-                bulk("new"),
-                "{what}"
-            );
-            assert_eq!(number(&mut client, &format!("{to}HLEN k")), MANY as i64);
+            for reply in replies {
+                assert!(!reply.is_error(), "{what}: {reply}");
+            }
+            finish(&server);
+            let all = elements(&mut client, to, "k");
+            assert_eq!(all[0], "new", "{what}");
+            assert_eq!(all[1..], numbers(MANY)[1..], "{what}");
             assert_eq!(number(&mut client, &format!("{from}EXISTS k")), 0, "{what}");
             assert_eq!(moving(&mut client)["moving_moved"], "1", "{what}");
         }
@@ -131,7 +126,10 @@ fn an_acknowledged_entry_stays_acknowledged() {
         client.words(&read).unwrap();
         client.words(&format!("{} k", way.command())).unwrap();
         let acknowledge = format!("{from}XACK k g 7-1");
-        assert_eq!(one(&server, &mut client, &acknowledge), Resp::Int(1));
+        let other = another(&server);
+        // Its turn was when all entries were copied.
+        let replies = meanwhile(&server, &mut client, other, &[words(&acknowledge)], 31_000);
+        assert_eq!(replies, [Resp::Int(1)]);
         finish(&server);
         let pending = client
             .words(&format!("{to}XPENDING k g 7-1 7-1 1"))
@@ -213,14 +211,16 @@ fn what_no_command_names_is_noticed_by_the_length() {
         list(&mut client, way, "k", MANY);
         let (from, to) = (way.from(), way.to());
         let mut waiter = server.raw().unwrap();
-        let wait = words(&format!("{from}BLMOVE queue k LEFT RIGHT 0"));
+        let wait = words(&format!("{from}BLMOVE queue k LEFT LEFT 0"));
         waiter.send(&wait).unwrap();
         client.words(&format!("{} k", way.command())).unwrap();
         let push = format!("{from}RPUSH queue {MANY}");
         assert_eq!(one(&server, &mut client, &push), Resp::Int(1));
         assert_eq!(waiter.read().unwrap(), bulk(&MANY.to_string()));
         finish(&server);
-        assert_eq!(elements(&mut client, to, "k"), numbers(MANY + 1), "{way:?}");
+        let all = elements(&mut client, to, "k");
+        assert_eq!(all[0], MANY.to_string(), "{way:?}");
+        assert_eq!(all[1..], numbers(MANY), "{way:?}");
         assert_eq!(number(&mut client, &format!("{from}EXISTS k")), 0);
     }
 }
@@ -267,6 +267,17 @@ fn a_copy_that_goes_away_is_begun_again() {
                 _ => format!("{}FLUSHALL", way.to()),
             };
             one(&server, &mut client, &line);
+            // The new one ends by itself, too.
+            let name = loop {
+                freeze(&mut client);
+                match hidden(&mut client, way.to()).pop() {
+                    Some(name) => break name,
+                    None => thaw(&mut client),
+                }
+            };
+            let ttl = number(&mut client, &format!("{}PTTL {name}", way.to()));
+            assert!(ttl > 0, "{way:?} {line}: {ttl}");
+            thaw(&mut client);
             finish(&server);
             assert_eq!(moving(&mut client)["moving_moved"], "1", "{way:?} {line}");
             assert_eq!(elements(&mut client, way.to(), "k"), numbers(MANY));

@@ -119,10 +119,15 @@ fn progress(client: &mut RawClient) -> (u64, u64) {
 /// Stops a move in the middle of a large key: while writes are paused, it pauses, too. What is sent now runs when
 /// [`thaw`] ends that.
 fn freeze(client: &mut RawClient) -> (u64, u64) {
+    freeze_after(client, 0)
+}
+
+/// The same, once so many elements were copied.
+fn freeze_after(client: &mut RawClient, least: u64) -> (u64, u64) {
     loop {
         assert_eq!(client.words("CLIENT PAUSE 600000 WRITE").unwrap(), ok());
         let (done, total) = progress(client);
-        if done > 0 && done < total {
+        if done > least && done < total {
             return (done, total);
         }
         assert_ne!(
