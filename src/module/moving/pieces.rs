@@ -80,7 +80,7 @@ pub struct Look {
 
 /// Looks at a key.
 pub fn look(place: Place<'_>, key: &[u8]) -> Result<Found<Look>, String> {
-    let kind = match place.read(&[b"TYPE", key])?.text() {
+    let kind = match place.try_read(&[b"TYPE", key])?.text() {
         Some(b"none") => return Ok(Found::Nothing),
         Some(b"string") => Kind::String,
         Some(b"list") => Kind::List,

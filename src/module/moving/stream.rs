@@ -394,7 +394,7 @@ fn now_ms() -> i64 {
 /// its clock anew for each (Redis 7.0).
 fn host_ms() -> Option<i64> {
     // SAFETY: takes nothing and reads one word of the host's.
-    unsafe { raw::RedisModule_CachedMicroseconds.map(|cached| cached() as i64 / 1000) }
+    unsafe { raw::RedisModule_CachedMicroseconds.map(|cached| cached() / 1000) }
 }
 
 /// Some of what is pending, and the time (unix ms) until which it has been

@@ -194,7 +194,8 @@ impl Watched {
             if self.transactions.len() >= TRANSACTIONS {
                 self.transactions.clear();
             }
-            self.transactions.insert(client, false);
+            // One inside of another is an error and ends nothing.
+            self.transactions.entry(client).or_insert(false);
             return false;
         }
         // One that began before this has queued whatever it has.
