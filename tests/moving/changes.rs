@@ -18,7 +18,7 @@ use crate::{
 fn meanwhile(
     server: &Server,
     client: &mut RawClient,
-    (mut other, id): (RawClient, i64),
+    (other, id): &mut (RawClient, i64),
     commands: &[Vec<String>],
     least: u64,
 ) -> Vec<Resp> {
@@ -47,8 +47,7 @@ fn meanwhile(
 
 /// The same with one command, of a client that has said nothing before.
 fn one(server: &Server, client: &mut RawClient, line: &str) -> Resp {
-    let other = another(server);
-    meanwhile(server, client, other, &[words(line)], 0).remove(0)
+    meanwhile(server, client, &mut another(server), &[words(line)], 0).remove(0)
 }
 
 /// A client, and its id.
@@ -96,7 +95,7 @@ fn no_change_of_a_large_key_is_lost() {
                 "transaction" => vec![words("MULTI"), words(&set), words("EXEC")],
                 _ => vec![words("EXEC")],
             };
-            let replies = meanwhile(&server, &mut client, other, &lines, 0);
+            let replies = meanwhile(&server, &mut client, &mut other, &lines, 0);
             let what = format!("{way:?} {how}");
             for reply in replies {
                 assert!(!reply.is_error(), "{what}: {reply}");
@@ -108,6 +107,42 @@ fn no_change_of_a_large_key_is_lost() {
             assert_eq!(number(&mut client, &format!("{from}EXISTS k")), 0, "{what}");
             assert_eq!(moving(&mut client)["moving_moved"], "1", "{what}");
         }
+    }
+}
+
+/// What is queued makes it begin again, and so does what runs it later.
+#[test]
+fn a_transaction_that_begins_meanwhile_and_runs_later() {
+    for way in WAYS {
+        let server = builder().start().unwrap();
+        let mut client = server.raw().unwrap();
+        list(&mut client, way, "k", MANY);
+        let (from, to) = (way.from(), way.to());
+        client.words(&format!("{} k", way.command())).unwrap();
+        let mut other = another(&server);
+        let before = 60_000;
+        let queue = [words("MULTI"), words(&format!("{from}LSET k 0 new"))];
+        meanwhile(&server, &mut client, &mut other, &queue, before);
+        // An error, which ends nothing. (Valkey 9 ends the transaction then.)
+        if !host::host().unwrap().valkey {
+            assert!(other.0.words("MULTI").unwrap().is_error());
+        }
+        if way == Way::Adopt {
+            wait_until("another beginning", LIMIT, || {
+                Ok(progress(&mut client).0 < before)
+            })
+            .unwrap();
+        }
+        meanwhile(&server, &mut client, &mut other, &[words("EXEC")], 0);
+        finish(&server);
+        let all = elements(&mut client, to, "k");
+        assert_eq!(all[0], "new", "{way:?}");
+        assert_eq!(all[1..], numbers(MANY)[1..], "{way:?}");
+        assert_eq!(
+            number(&mut client, &format!("{from}EXISTS k")),
+            0,
+            "{way:?}"
+        );
     }
 }
 
@@ -126,9 +161,15 @@ fn an_acknowledged_entry_stays_acknowledged() {
         client.words(&read).unwrap();
         client.words(&format!("{} k", way.command())).unwrap();
         let acknowledge = format!("{from}XACK k g 7-1");
-        let other = another(&server);
+        let mut other = another(&server);
         // Its turn was when all entries were copied.
-        let replies = meanwhile(&server, &mut client, other, &[words(&acknowledge)], 31_000);
+        let replies = meanwhile(
+            &server,
+            &mut client,
+            &mut other,
+            &[words(&acknowledge)],
+            31_000,
+        );
         assert_eq!(replies, [Resp::Int(1)]);
         finish(&server);
         let pending = client
