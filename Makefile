@@ -91,7 +91,7 @@ real-input: build ## Load 2M keys, save, rewrite, kill -9, restart, and check ke
 always: build ## Measure who waits for a slow disk under appendfsync always, against the host's own log
 	bash tests/always.sh
 
-stalls: build ## Measure the longest stalls: growth, a huge DEL, FLUSHALL, ended fields, a huge ADOPT
+stalls: build ## Measure the longest stalls: growth, a huge DEL, FLUSHALL, ended fields, a huge ADOPT and RELEASE
 	$(CARGO) run --release -p persist-tools --bin persist-stalls -- $(ARGS)
 
 clean: ## Remove what building made (not ./data)

@@ -29,6 +29,7 @@ use crate::persist::online::Task;
 use crate::persist::start::Beginning;
 pub use crate::persist::sync::Fate;
 use crate::settings::Settings;
+use crate::touch::Touch;
 use crate::undurable::Undurable;
 use crate::watch::Watched;
 
@@ -105,6 +106,7 @@ pub struct Engine {
     watched: Watched,
     blocked: Blocked,
     undurable: Undurable,
+    touch: Touch,
     /// How far the child of a save or rewrite has come, 0 to 1.
     child_progress: f64,
 }
@@ -114,6 +116,7 @@ struct Doings<'a> {
     host: &'a mut dyn Host,
     blocked: &'a mut Blocked,
     persist: &'a mut Persist,
+    touch: &'a mut Touch,
     atomic: bool,
     single_key: bool,
 }
@@ -121,6 +124,7 @@ struct Doings<'a> {
 impl Outcome for Doings<'_> {
     #[inline]
     fn effect(&mut self, db: u32, name: &[u8], args: &[&[u8]]) {
+        self.touch.effect(args);
         self.persist
             .effect(db, name, args, self.atomic, self.single_key);
     }
@@ -135,6 +139,7 @@ impl Outcome for Doings<'_> {
         self.host.discard(garbage);
     }
     fn replaced(&mut self, db: u32, before: &Table<Entry>, after: &Table<Entry>) {
+        self.touch.replaced();
         self.host.replaced(db, before, after);
         self.blocked.database_replaced(db, before, after);
     }
@@ -194,6 +199,7 @@ impl Engine {
             watched: Watched::default(),
             blocked: Blocked::default(),
             undurable: Undurable::default(),
+            touch: Touch::default(),
             child_progress: 0.0,
         };
         engine.reap_after_load(host);
@@ -259,6 +265,7 @@ impl Engine {
             host,
             blocked: &mut self.blocked,
             persist: &mut self.persist,
+            touch: &mut self.touch,
             atomic: false,
             single_key: true,
         };
@@ -344,6 +351,7 @@ impl Engine {
             host,
             blocked: &mut self.blocked,
             persist: &mut self.persist,
+            touch: &mut self.touch,
             atomic: call.atomic,
             single_key: is_single_key(spec),
         };
@@ -622,6 +630,17 @@ impl Engine {
     /// log is in force.
     pub fn durable_seq(&self) -> Option<u64> {
         self.persist.durable_seq()
+    }
+
+    /// Looks out for changes of `key` from now on, in whichever database, and
+    /// no longer for those of another; `None` ends it.
+    pub fn look_out(&mut self, key: Option<&[u8]>) {
+        self.touch.set(key);
+    }
+
+    /// Whether the key that is looked at may have been changed since.
+    pub fn is_touched(&self) -> bool {
+        self.touch.is_touched()
     }
 
     /// Sees to it that what was logged is synced, also under a policy that

@@ -21,6 +21,7 @@ pub mod blocked;
 pub mod persist;
 pub mod pipelines;
 pub mod queued;
+mod touch;
 mod undurable;
 mod watch;
 

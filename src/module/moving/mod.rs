@@ -1,37 +1,40 @@
 //! PERSIST.ADOPT and PERSIST.RELEASE: keys move between the host's keyspace
 //! and the durable one, in the background, a little at a time.
 //!
-//! A key is copied in one step, so that nobody sees half of it. What is
-//! adopted leaves the host only after an fsync has covered the copy, and if
-//! it wasn't changed meanwhile. What is released is the host's as soon as it
-//! is in the host's memory: a cache promises no more.
+//! A small key is copied in one step, so that nobody sees half of it; a large
+//! one a piece at a time, under a hidden name. What is adopted leaves the host
+//! only after an fsync has covered the copy, and if it wasn't changed
+//! meanwhile. What is released is the host's as soon as it is in the host's
+//! memory: a cache promises no more.
 
-mod read;
+mod large;
+mod pieces;
+mod place;
+mod stream;
+mod watch;
+mod whole;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::ffi::{CString, c_void};
+use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::time::{Duration, Instant};
 
 use persist_engine::base::glob::glob_match;
-use persist_engine::command::reply::{NoReply, Node, Recorder};
-use persist_engine::command::table;
-use persist_engine::data::rebuild;
-use persist_engine::engine::{Call, Engine};
+use persist_engine::command::reply::Node;
+use persist_engine::engine::Engine;
 use persist_engine::host::Level;
 use redis_module::raw;
 
-use crate::blocking;
 use crate::call::Answer;
-use crate::ffi::{Ctx, c_string, host};
-use crate::host::Link;
-use crate::route;
+use crate::ffi::{Ctx, host};
 use crate::scan::Cursor;
 use crate::state::{self, Exclusive, LOADING, REPLICA};
 
-use read::{Found, Words};
+use large::{End, Large, Turn};
+use pieces::Found;
+use place::{Place, ask, is_hidden, with_engine};
 
-/// How long one step may take; a large key may take it longer.
+/// How long one step may take, about.
 const BUDGET: Duration = Duration::from_micros(500);
 /// Between two steps, in ms.
 const PAUSE_MS: i64 = 2;
@@ -41,6 +44,8 @@ const WAIT_MS: i64 = 20;
 const MOST_COPIES: usize = 10_000;
 /// How often a key that changes while it is adopted is copied.
 const TRIES: u32 = 3;
+/// Without it, no copy would ever be durable.
+const LOG_OFF: &str = "the log was turned off";
 
 /// Which way keys go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +92,10 @@ struct Move {
     host_cursor: Cursor,
     durable_cursor: Vec<u8>,
     found: Vec<Vec<u8>>,
+    /// Whether all keys of the database were found.
+    is_searched: bool,
+    /// The large key that is being copied; nothing else is copied meanwhile.
+    large: Option<Large>,
     copies: VecDeque<Copy>,
     copied: BTreeSet<(u32, Vec<u8>)>,
     counts: Counts,
@@ -132,6 +141,8 @@ pub fn begin(ctx: Ctx<'_>, engine: &Engine, way: Way, pattern: &[u8]) -> Result<
             host_cursor: Cursor::new(),
             durable_cursor: b"0".to_vec(),
             found: Vec::new(),
+            is_searched: false,
+            large: None,
             copies: VecDeque::new(),
             copied: BTreeSet::new(),
             counts: Counts::default(),
@@ -172,6 +183,10 @@ pub fn info(field: &mut dyn FnMut(&'static str, &str, &str)) {
             put("moving_database", &now.db.to_string());
             put("moving_waiting_for_disk", &now.copies.len().to_string());
         }
+        let large = state.now.as_ref().and_then(|now| now.large.as_ref());
+        let (done, total) = large.map_or((0, 0), |large| (large.done, large.total));
+        put("moving_key_elements_done", &done.to_string());
+        put("moving_key_elements_total", &total.to_string());
         let counts = state.now.as_ref().map_or(&state.counts, |now| &now.counts);
         put("moving_moved", &counts.moved.to_string());
         put("moving_skipped", &counts.skipped.to_string());
@@ -196,6 +211,18 @@ fn call_me_in(ctx: Ctx<'_>, ms: i64) {
             null_mut()
         ))
     };
+}
+
+/// What comes after a small piece of work.
+enum Pace {
+    /// More of it.
+    On,
+    /// More in the next pass of the event loop.
+    Pass,
+    /// Nothing before the disk has done its part.
+    Wait,
+    /// The move is over.
+    Over,
 }
 
 /// What comes after a step.
@@ -224,6 +251,9 @@ unsafe extern "C" fn on_timer(_: *mut raw::RedisModuleCtx, _: *mut c_void) {
             Next::Done(_) => None,
         };
         if let Next::Done(status) = next {
+            if let Some(mut large) = now.large.take() {
+                crate::guarded((), || large.leave(ctx));
+            }
             now.tell(ctx, &status);
             STATE.with(|state| {
                 state.counts = now.counts.clone();
@@ -278,69 +308,120 @@ impl Move {
         if state::get(&LOADING) || quiet {
             return Next::Later;
         }
+        if let Some(large) = &mut self.large {
+            large.resume();
+        }
         let until = Instant::now() + BUDGET;
         while Instant::now() < until {
             match self.go_on(ctx) {
-                Ok(true) => {}
-                Ok(false) if self.copies.is_empty() => {
+                Ok(Pace::On) => {}
+                Ok(Pace::Pass) => return Next::Soon,
+                Ok(Pace::Wait) => return Next::Later,
+                Ok(Pace::Over) => {
                     let cancelled = if self.cancelled { "cancelled" } else { "" };
                     return Next::Done(cancelled.into());
                 }
-                Ok(false) => return Next::Later,
                 Err(why) => return Next::Done(why),
             }
         }
         Next::Soon
     }
 
-    /// One small piece of work; `false` when there is nothing to do now.
-    fn go_on(&mut self, ctx: Ctx<'_>) -> Result<bool, String> {
+    /// One small piece of work.
+    fn go_on(&mut self, ctx: Ctx<'_>) -> Result<Pace, String> {
         if let Some(copy) = self.copies.front() {
             let seq = copy.seq;
             let durable = with_engine(|engine, host| {
                 engine.sync_soon(host);
                 engine.durable_seq()
-            });
-            // With the log turned off meanwhile, nothing would ever be.
-            let durable = durable.flatten().ok_or("the log was turned off")?;
-            if durable >= seq
+            })?;
+            if durable.ok_or(LOG_OFF)? >= seq
                 && let Some(copy) = self.copies.pop_front()
             {
                 self.copied.remove(&(copy.db, copy.key.clone()));
                 self.confirm(ctx, copy)?;
-                return Ok(true);
+                return Ok(Pace::On);
             }
         }
-        if self.cancelled || self.copies.len() >= MOST_COPIES {
-            return Ok(false);
+        if let Some(large) = self.large.take() {
+            return self.go_on_with(ctx, large);
+        }
+        let is_done = self.db >= self.databases;
+        if (self.cancelled || is_done) && self.copies.is_empty() {
+            return Ok(Pace::Over);
+        }
+        if self.cancelled || is_done || self.copies.len() >= MOST_COPIES {
+            return Ok(Pace::Wait);
         }
         if let Some(key) = self.found.pop() {
-            match self.way {
-                Way::Adopt => self.adopt(ctx, self.db, key, 1)?,
-                Way::Release { keep } => self.release(ctx, key, keep)?,
-            }
-            return Ok(true);
-        }
-        if self.db >= self.databases {
-            return Ok(false);
-        }
-        let more = match self.way {
-            Way::Adopt => self.find_in_host(ctx),
-            Way::Release { .. } => self.find_durable()?,
-        };
-        if !more {
+            self.begin_key(ctx, key)?;
+        } else if self.is_searched {
             self.host_cursor.restart();
             self.durable_cursor = b"0".to_vec();
-            // What was found last is still of this database.
-            while let Some(key) = self.found.pop() {
-                match self.way {
-                    Way::Adopt => self.adopt(ctx, self.db, key, 1)?,
-                    Way::Release { keep } => self.release(ctx, key, keep)?,
-                }
-            }
+            self.is_searched = false;
             self.db += 1;
+        } else {
+            self.is_searched = !match self.way {
+                Way::Adopt => self.find_in_host(ctx),
+                Way::Release { .. } => self.find_durable()?,
+            };
         }
-        Ok(true)
+        Ok(Pace::On)
+    }
+
+    /// Goes on with a large key.
+    fn go_on_with(&mut self, ctx: Ctx<'_>, mut large: Large) -> Result<Pace, String> {
+        // What has its own name already is brought to its end.
+        let turn = if self.cancelled && !large.is_published() {
+            Ok(Turn::Over(End::Nothing))
+        } else {
+            large.go_on(ctx)
+        };
+        let end = match turn {
+            Ok(Turn::Over(end)) => end,
+            turn => {
+                self.large = Some(large);
+                return Ok(match turn? {
+                    Turn::Pass => Pace::Pass,
+                    Turn::Wait => Pace::Wait,
+                    _ => Pace::On,
+                });
+            }
+        };
+        large.leave(ctx);
+        match end {
+            End::Moved => self.counts.moved += 1,
+            End::Skipped => self.counts.skipped += 1,
+            End::Foreign => self.counts.foreign += 1,
+            End::Changed => self.counts.changed += 1,
+            End::Nothing => {}
+            End::InOneStep => {
+                let (db, key) = large.into_key();
+                self.copy_whole(ctx, db, key, 1)?;
+            }
+        }
+        Ok(Pace::On)
+    }
+
+    /// Begins with a key that was found: a small one is copied at once.
+    fn begin_key(&mut self, ctx: Ctx<'_>, key: Vec<u8>) -> Result<(), String> {
+        // What a crash left of a copy ends by itself.
+        if is_hidden(&key) || self.copied.contains(&(self.db, key.clone())) {
+            return Ok(());
+        }
+        let source = match self.way {
+            Way::Adopt => Place::host(ctx, self.db),
+            Way::Release { .. } => Place::durable(self.db),
+        };
+        if let Found::Value(look) = pieces::look(source, &key)?
+            && look.is_large
+        {
+            self.large = Large::new(ctx, self.way, self.db, &key);
+            if self.large.is_some() {
+                return Ok(());
+            }
+        }
+        self.copy_whole(ctx, self.db, key, 1)
     }
 
     fn find_in_host(&mut self, ctx: Ctx<'_>) -> bool {
@@ -369,162 +450,4 @@ impl Move {
         }));
         Ok(cursor != b"0")
     }
-
-    /// Copies a key of the host's.
-    fn adopt(&mut self, ctx: Ctx<'_>, db: u32, key: Vec<u8>, tries: u32) -> Result<(), String> {
-        if self.copied.contains(&(db, key.clone())) {
-            return Ok(());
-        }
-        ctx.select(db);
-        let commands = match read::value(ctx, &key) {
-            Found::Nothing => return Ok(()),
-            Found::Foreign => {
-                self.counts.foreign += 1;
-                return Ok(());
-            }
-            Found::Value(commands) => commands,
-        };
-        if ask(db, &[b"EXISTS", &key])? == Node::Int(1) {
-            self.counts.skipped += 1;
-            return Ok(());
-        }
-        // Where plain commands can't reach it, nobody changes it any more.
-        let source = match route::covers(&key) {
-            Some(true) => Answer::Nil,
-            _ => ctx.call(c"DUMP", &[&key]),
-        };
-        let seq = rebuild_here(db, &key, &commands)?;
-        self.copied.insert((db, key.clone()));
-        self.copies.push_back(Copy {
-            db,
-            key,
-            seq,
-            source,
-            tries,
-        });
-        Ok(())
-    }
-
-    /// A copy is durable: its source goes, if it is what was copied.
-    fn confirm(&mut self, ctx: Ctx<'_>, copy: Copy) -> Result<(), String> {
-        ctx.select(copy.db);
-        if copy.source != Answer::Nil {
-            let now = ctx.call(c"DUMP", &[&copy.key]);
-            // One that is gone was evicted or has ended, for all we know.
-            if now != Answer::Nil && now != copy.source {
-                if copy.tries == TRIES {
-                    self.counts.changed += 1;
-                    return Ok(());
-                }
-                ask(copy.db, &[b"DEL", &copy.key])?;
-                return self.adopt(ctx, copy.db, copy.key, copy.tries + 1);
-            }
-        }
-        ctx.call_and_replicate(c"UNLINK", &[&copy.key]);
-        self.counts.moved += 1;
-        Ok(())
-    }
-
-    /// Copies a durable key to the host, and removes it here.
-    fn release(&mut self, ctx: Ctx<'_>, key: Vec<u8>, keep: bool) -> Result<(), String> {
-        ctx.select(self.db);
-        if ctx.call(c"EXISTS", &[&key]) != Answer::Int(0) {
-            self.counts.skipped += 1;
-            return Ok(());
-        }
-        let mut commands: Vec<Words> = Vec::new();
-        with_engine(|engine, _| {
-            let Some(entry) = engine.space().peek(self.db, &key) else {
-                return;
-            };
-            let Ok(()) = rebuild::commands(entry, &mut |words| {
-                commands.push(words.iter().map(|word| word.to_vec()).collect());
-                Ok::<_, std::convert::Infallible>(())
-            });
-        });
-        for command in &commands {
-            let [name, args @ ..] = &command[..] else {
-                continue;
-            };
-            let name: CString = c_string(&String::from_utf8_lossy(name));
-            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            if let Answer::Error(why) = ctx.call_and_replicate(&name, &args) {
-                // Not half of it.
-                ctx.call_and_replicate(c"UNLINK", &[&key]);
-                // TTLs of fields are unknown to older hosts.
-                if why.contains("unknown command") {
-                    self.counts.foreign += 1;
-                    return Ok(());
-                }
-                return Err(why);
-            }
-        }
-        if !commands.is_empty() {
-            if !keep {
-                ask(self.db, &[b"DEL", &key])?;
-            }
-            self.counts.moved += 1;
-        }
-        Ok(())
-    }
-}
-
-fn with_engine<R>(work: impl FnOnce(&mut Engine, &mut Link<'_>) -> R) -> Option<R> {
-    state::with(None, work)
-}
-
-const BUSY: &str = "the durable keyspace is busy";
-
-/// Runs a command on durable keys.
-fn ask(db: u32, args: &[&[u8]]) -> Result<Node, String> {
-    let mut reply = Recorder::default();
-    let spec = args.first().and_then(|name| table::find(name));
-    let spec = spec.ok_or("no such command")?;
-    let call = Call {
-        db,
-        held: true,
-        ..Call::default()
-    };
-    with_engine(|engine, host| engine.execute(host, spec, args, call, &mut reply))
-        .ok_or(BUSY)?
-        .map_err(|error| error.to_string())?;
-    Ok(reply.take())
-}
-
-/// Makes a durable key by these commands, as one unit; says what the log
-/// reached with it.
-fn rebuild_here(db: u32, key: &[u8], commands: &[Words]) -> Result<u64, String> {
-    // Nobody is told before it is durable, so the event loop needn't wait.
-    let call = Call {
-        db,
-        atomic: true,
-        held: true,
-        ..Call::default()
-    };
-    let mut served = Vec::new();
-    let done = with_engine(|engine, host| {
-        let mut run = |words: &[&[u8]]| -> Result<(), String> {
-            let spec = words.first().and_then(|name| table::find(name));
-            let spec = spec.ok_or("no such command")?;
-            let done = engine.execute(host, spec, words, call, &mut NoReply);
-            done.map_err(|error| error.to_string())
-        };
-        let made = commands.iter().try_for_each(|words| {
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            run(&words)
-        });
-        if made.is_err() {
-            // Not half of it. When even that is refused, the unit stays half
-            // done, and the host's key where it is.
-            let _ = run(&[b"DEL", key]);
-        }
-        if engine.has_ready() {
-            engine.serve(host, &mut |one| served.push(one));
-        }
-        made.map(|()| engine.seq())
-    });
-    if !served.is_empty() {
-        blocking::deliver(served);
-    }
-    done.ok_or(BUSY)?
 }

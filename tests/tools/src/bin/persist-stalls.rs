@@ -1,5 +1,6 @@
 //! The longest stalls: growing to 10M keys, deleting a huge set, emptying a
-//! database of 10M keys, fields that end together, adopting a huge list.
+//! database of 10M keys, fields that end together, moving a huge list in and
+//! out.
 //! Prints a table; see `--help`.
 #![allow(clippy::expect_used)]
 
@@ -25,9 +26,12 @@ struct Options {
     /// Fields of a hash that end together.
     #[arg(long, default_value_t = 1_000_000)]
     fields: u64,
-    /// Elements of the list that is adopted.
+    /// Elements of the list that is adopted and released.
     #[arg(long, default_value_t = 1_000_000)]
     elements: u64,
+    /// Only the list that is adopted and released.
+    #[arg(long)]
+    moves: bool,
     /// How often the growth is measured; the smallest of the longest counts,
     /// since the machine's own stalls only add.
     #[arg(long, default_value_t = 3)]
@@ -147,27 +151,33 @@ fn ended_fields(fields: u64) {
     );
 }
 
-/// A list of the host's becomes a durable one.
-fn adopted(elements: u64) {
+/// A list of the host's becomes a durable one, and the host's again.
+fn moved(elements: u64) {
     let server = Server::builder().with_module().start().expect("a server");
     let mut client = RawClient::connect(server.port()).expect("a connection");
     fill(&mut client, elements / 100, |i, argv| {
         argv.extend([b"RPUSH".to_vec(), b"huge".to_vec()]);
         argv.extend((0..100).map(|j| format!("element:{}", i * 100 + j).into_bytes()));
     });
-    client.words("PERSIST.ADOPT huge").expect("a reply");
-    let (took, longest) = beside(&server, || {
-        server.persist_info("moving_in_progress").expect("INFO") == "no"
-    });
-    println!(
-        "| ADOPT of a list of {elements} elements ({took:?} in all); another client's PING | {longest:?} | |"
-    );
+    for way in ["ADOPT", "RELEASE"] {
+        let line = format!("PERSIST.{way} huge");
+        client.words(&line).expect("a reply");
+        let (took, longest) = beside(&server, || {
+            server.persist_info("moving_in_progress").expect("INFO") == "no"
+        });
+        println!(
+            "| {way} of a list of {elements} elements ({took:?} in all); another client's PING | {longest:?} | |"
+        );
+    }
 }
 
 fn main() {
     let options = Options::parse();
     println!("| what | longest | bar |");
     println!("|---|---|---|");
+    if options.moves {
+        return moved(options.elements);
+    }
     let longest = (0..options.rounds)
         .map(|_| growth(options.keys))
         .min()
@@ -205,5 +215,5 @@ fn main() {
     );
     drop(server);
     ended_fields(options.fields);
-    adopted(options.elements);
+    moved(options.elements);
 }

@@ -1,28 +1,14 @@
-//! PERSIST.ADOPT and PERSIST.RELEASE: keys move between the host's keyspace and the durable one.
-#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
+//! Small keys, patterns, and what a move does as a whole.
 
 use std::time::{Duration, Instant};
 
-use persist_tools::contents::{self, Contents};
+use persist_tools::contents;
+use persist_tools::contents::Contents;
 use persist_tools::preload::{Faults, Preload};
 use persist_tools::raw::{RawClient, Resp};
-use persist_tools::server::{Builder, Server, wait_until};
+use persist_tools::server::wait_until;
 
-const LIMIT: Duration = Duration::from_secs(60);
-
-fn builder() -> Builder {
-    Server::builder()
-        .with_module()
-        .config("persist.appendfsync", "always")
-}
-
-fn ok() -> Resp {
-    Resp::Simple(b"OK".to_vec())
-}
-
-fn started() -> Resp {
-    Resp::Simple(b"Background moving started".to_vec())
-}
+use crate::{LIMIT, builder, durable, finish, host, ok, started};
 
 /// Every kind of value, small and large, with and without a TTL, in several databases.
 fn fill(client: &mut RawClient, prefix: &str) {
@@ -85,26 +71,11 @@ fn fill(client: &mut RawClient, prefix: &str) {
     client.words("SELECT 0").unwrap();
 }
 
-fn host(server: &Server) -> Contents {
-    contents::read(server.port(), "", 16).unwrap()
-}
-
-fn durable(server: &Server) -> Contents {
-    contents::read(server.port(), "PERSIST.", 16).unwrap()
-}
-
 fn only(contents: &Contents, matching: bool) -> Contents {
     let all = contents
         .iter()
         .filter(|((_, key), _)| key.starts_with(b"m:") == matching);
     all.map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-fn finish(server: &Server) {
-    wait_until("the end of the move", LIMIT, || {
-        Ok(server.persist_info("moving_in_progress")? == "no")
-    })
-    .unwrap();
 }
 
 #[test]
