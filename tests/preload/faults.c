@@ -26,7 +26,8 @@
  *                            begin_ns end_ns pid tid op result path data
  *                        times are CLOCK_MONOTONIC; result is -errno when the call failed; renames and links are
  *                        "old -> new"; data is the start of what was written, with \xNN for what is not printable
- *                        Each fsync has a line "begin fsync" when it begins, too
+ *                        Each fsync has a line "begin fsync" when it begins, too, and each write to a socket "begin
+ *                        reply": who has read a reply finds that one, and knows that the other is still to come
  * TRACE_DATA=n           how many bytes of data (default 64, at most 16384)
  *
  * Traced: write pwrite writev pwritev (of regular files and sockets), send sendto sendmsg, fsync, fdatasync (a directory's
@@ -308,6 +309,7 @@ static void before_write(struct writing *w, int fd) {
         if (kind == REGULAR) w->last = is_last(w->path);
     }
     w->begin = now();
+    if (kind == SOCKET) trace(w->begin, "begin reply", 0, w->path, NULL, 0);
     errno = saved;
 }
 

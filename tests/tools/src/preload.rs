@@ -1,10 +1,12 @@
 //! The preloaded library that slows, fails, leaves out and traces a server's system calls, ends it at one of them, and
 //! shifts its clock: `tests/preload/faults.c`.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crate::server::workspace;
 use crate::{Error, Result};
@@ -223,19 +225,41 @@ impl Call {
 }
 
 /// Reads a trace: the calls in the order in which they ended. A call's line is written after the call, so a reply may be
-/// seen before its line is there: send one more command before you read.
+/// seen before its line is there, above all where I/O threads send it; that is waited for.
 pub fn read_trace(file: &Path) -> Result<Vec<Call>> {
+    let until = Instant::now() + Duration::from_secs(5);
+    loop {
+        let mut calls = read_lines(file)?;
+        if !is_replying(&calls) || Instant::now() > until {
+            calls.retain(|call| call.op != BEGIN_REPLY);
+            calls.sort_by_key(|call| call.end);
+            return Ok(calls);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+const BEGIN_REPLY: &str = "begin reply";
+
+/// Whether a thread that lives has begun to send something, and its line isn't there.
+fn is_replying(calls: &[Call]) -> bool {
+    let mut open = BTreeMap::<(u32, u32), bool>::new();
+    for call in calls.iter().filter(|call| call.is_socket()) {
+        open.insert((call.pid, call.tid), call.op == BEGIN_REPLY);
+    }
+    let lives = |pid: u32, tid: u32| Path::new(&format!("/proc/{pid}/task/{tid}")).exists();
+    open.iter()
+        .any(|(&(pid, tid), &is_open)| is_open && lives(pid, tid))
+}
+
+fn read_lines(file: &Path) -> Result<Vec<Call>> {
     let text = String::from_utf8_lossy(&std::fs::read(file)?).into_owned();
-    let mut calls = Vec::new();
     // A process that was killed may have left half a line, at the end.
     let whole = text.rfind('\n').map_or(0, |end| end + 1);
-    for line in text[..whole].lines() {
-        let call =
-            parse_call(line).ok_or_else(|| Error::new(format!("bad trace line {line:?}")))?;
-        calls.push(call);
-    }
-    calls.sort_by_key(|call| call.end);
-    Ok(calls)
+    text[..whole]
+        .lines()
+        .map(|line| parse_call(line).ok_or_else(|| Error::new(format!("bad trace line {line:?}"))))
+        .collect()
 }
 
 /// Now, by the clock of traces.
