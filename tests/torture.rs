@@ -246,10 +246,11 @@ fn everysec_floor(client: &Client, acknowledged: u64, calls: &[Call], main: u32)
         .max_by_key(|call| call.begin);
     let switching = made.is_some_and(|made| last.is_none_or(|last| last.path != made.path));
     let due = switching || end - last_fsync >= 1_000_000_000;
-    if last_fsync >= last_write || due {
+    if last_fsync >= last_write {
         return acknowledged_by(last_write);
     }
-    // What waited is written group by group, before the next replies.
+    // What waited is written group by group, before the next replies: the server may have died in the middle, also of a
+    // write, which leaves no line.
     let replied = calls
         .iter()
         .filter(|call| call.pid == main && call.tid == main && call.is_socket() && call.is_write())
@@ -264,6 +265,9 @@ fn everysec_floor(client: &Client, acknowledged: u64, calls: &[Call], main: u32)
         if fsyncs.iter().any(|at| (before..first).contains(at)) {
             return acknowledged_by(before);
         }
+    }
+    if due {
+        return acknowledged_by(last_write);
     }
     acknowledged
 }
