@@ -31,7 +31,7 @@ const EVENT_LOOP: u64 = raw::REDISMODULE_EVENT_EVENTLOOP;
 /// # Errors
 /// The host knows no such event.
 pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
-    let wanted: [(u64, raw::RedisModuleEventCallback); 9] = [
+    let wanted: [(u64, raw::RedisModuleEventCallback); 10] = [
         (EVENT_LOOP, Some(on_loop)),
         (raw::REDISMODULE_EVENT_CRON_LOOP, Some(on_cron)),
         (raw::REDISMODULE_EVENT_LOADING, Some(on_loading)),
@@ -40,6 +40,7 @@ pub fn subscribe(ctx: Ctx<'_>) -> Result<(), String> {
             Some(on_role),
         ),
         (raw::REDISMODULE_EVENT_REPLICA_CHANGE, Some(on_replica)),
+        (raw::REDISMODULE_EVENT_CLIENT_CHANGE, Some(on_client)),
         (raw::REDISMODULE_EVENT_CONFIG, Some(on_config)),
         (raw::REDISMODULE_EVENT_SHUTDOWN, Some(on_shutdown)),
         (raw::REDISMODULE_EVENT_FORK_CHILD, Some(on_child)),
@@ -150,7 +151,7 @@ extern "C" fn on_cron(
     on_server(ctx, |ctx| {
         apply_settings();
         state::with(None, |engine, host| engine.tick(host));
-        pipelines::sweep();
+        pipelines::sweep(ctx);
         survey::step(ctx);
     });
 }
@@ -204,6 +205,17 @@ extern "C" fn on_replica(
                 "a replica is online; durable keys aren't replicated, it will not have them",
             );
         });
+    }
+}
+
+extern "C" fn on_client(
+    _: *mut raw::RedisModuleCtx,
+    _: raw::RedisModuleEvent,
+    what: u64,
+    _: *mut c_void,
+) {
+    if what == raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED {
+        pipelines::came();
     }
 }
 

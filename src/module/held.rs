@@ -6,7 +6,8 @@
 //! be blocked (in transactions and scripts) or lose by it (those that
 //! pipeline, see [`pipelines`](crate::pipelines)) are served by an fsync at
 //! the end of the event loop's pass, before its replies leave; so is everybody
-//! on a disk so fast that holding takes longer than an fsync.
+//! on a disk so fast that holding takes longer than an fsync, and a client that
+//! is the only one: nobody else is there to wait.
 //!
 //! Under Redis 7.2 and later a client that is unblocked before the hook
 //! ([`events`](crate::events)) gets its reply in the same pass, so the end of

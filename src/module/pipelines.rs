@@ -5,7 +5,7 @@ use persist_engine::pipelines::{Clients, Service, length};
 
 use crate::ffi::Ctx;
 use crate::guard;
-use crate::state::{Exclusive, FAST, IN_WINDOW, SYNC_EACH, get};
+use crate::state::{ALONE, Exclusive, FAST, HOLDS, IN_WINDOW, SYNC_EACH, get, set};
 
 static CLIENTS: Exclusive<Clients> = Exclusive::new(Clients::new());
 
@@ -91,7 +91,7 @@ pub fn should_hold(ctx: Ctx<'_>, args: &[&[u8]]) -> bool {
     let id = ctx.client_id();
     let late = !guard::tells_ends();
     let known = CLIENTS.with(|all| {
-        let nobody = get(&FAST) || (late && !all.is_calm());
+        let nobody = get(&FAST) || get(&ALONE) || (late && !all.is_calm());
         all.decide(id, nobody)
     });
     let Some(Service { hold, ask, first }) = known else {
@@ -114,7 +114,15 @@ pub fn should_hold(ctx: Ctx<'_>, args: &[&[u8]]) -> bool {
     !more
 }
 
-/// Forgets clients that write no more; to be called some ten times a second.
-pub fn sweep() {
+/// Another client has connected.
+pub fn came() {
+    set(&ALONE, false);
+}
+
+/// Forgets clients that write no more, and asks whether there is more than
+/// one; to be called some ten times a second.
+pub fn sweep(ctx: Ctx<'_>) {
     CLIENTS.with(Clients::sweep);
+    let alone = || ctx.info(c"clients", c"connected_clients").as_deref() == Some("1");
+    set(&ALONE, get(&HOLDS) && alone());
 }

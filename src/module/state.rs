@@ -75,6 +75,8 @@ pub static HOLDS: AtomicBool = AtomicBool::new(false);
 /// Whether nobody is held back for that, since the event loop syncs by itself
 /// in no time, as of the last pass.
 pub static FAST: AtomicBool = AtomicBool::new(false);
+/// Whether one client is connected, and no other has come since.
+pub static ALONE: AtomicBool = AtomicBool::new(false);
 /// Whether XREAD's BLOCK is an error in scripts.
 pub static BLOCK_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Whether replies to writes are held back, as of the last pass: for that, or

@@ -112,6 +112,36 @@ fn a_client_that_goes_away_while_it_is_held_harms_nobody() {
     .unwrap();
 }
 
+/// Nobody else waits for the disk then, and the way to another thread and back takes time.
+#[test]
+fn the_only_client_is_served_by_the_event_loop_until_another_comes() {
+    let stage = Stage::new("always", |b| b);
+    stage.until_it_holds();
+    stage.slow(30);
+    let mut client = stage.client();
+    let mut by_the_loop = || {
+        ok(client.words("PERSIST.SET k v").unwrap());
+        let calls = stage.trace();
+        let sync = calls.iter().rfind(|c| c.is_sync()).unwrap();
+        sync.tid == sync.pid
+    };
+    // Those of before have to be gone, which the server looks for at its next tick.
+    wait_until("it is alone", LIMIT, || {
+        Ok(by_the_loop() != each_is_synced())
+    })
+    .unwrap();
+    let mut other = stage.client();
+    other.words("PING").unwrap();
+    for _ in 0..20 {
+        assert!(!by_the_loop());
+    }
+    drop(other);
+    wait_until("alone again", LIMIT, || {
+        Ok(by_the_loop() != each_is_synced())
+    })
+    .unwrap();
+}
+
 /// Whether replies leave before the end of the pass, so that each write is synced by itself.
 fn each_is_synced() -> bool {
     let io_threads = std::env::var("IO_THREADS").is_ok_and(|n| n != "1" && !n.is_empty());
