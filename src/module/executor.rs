@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use persist_engine::host::JobPanicked;
 use persist_engine::persist::executor::{Done, Executor, Job};
 use persist_engine::persist::online::Task;
+use persist_engine::persist::watchdog::Watchdog;
 use redis_module::raw;
 
 use crate::ffi::host;
@@ -21,6 +22,17 @@ enum Work {
     Job(Job),
     /// To wake the event loop then, unless a job comes before.
     WakeAt(Instant),
+    /// To look at this, between jobs.
+    Watch(Arc<Watchdog>),
+}
+
+/// What the thread waits for.
+struct Inbox {
+    queue: Receiver<Work>,
+    /// When to wake the event loop.
+    wake_at: Option<Instant>,
+    /// What to look at, and when.
+    watched: Option<(Instant, Arc<Watchdog>)>,
 }
 
 /// Runs jobs on one thread, in order, and wakes the event loop after each.
@@ -40,7 +52,12 @@ impl IoThread {
         let (jobs, queue) = channel();
         let (results, ends) = channel();
         let thread = spawn("persist-io", move || {
-            while let Some(job) = next_job(&queue) {
+            let mut inbox = Inbox {
+                queue,
+                wake_at: None,
+                watched: None,
+            };
+            while let Some(job) = inbox.next_job() {
                 let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
                     Box::new(JobPanicked(crate::panic_text(&*panic).to_owned()))
                 });
@@ -66,24 +83,55 @@ impl IoThread {
     }
 }
 
-/// Waits for the next job; `None` when there will be none. Wakes the event loop
-/// when it is told to.
-fn next_job(queue: &Receiver<Work>) -> Option<Job> {
-    let mut work = queue.recv().ok()?;
-    loop {
-        work = match work {
-            Work::Job(job) => return Some(job),
-            Work::WakeAt(at) => {
-                match queue.recv_timeout(at.saturating_duration_since(Instant::now())) {
-                    Ok(work) => work,
-                    Err(RecvTimeoutError::Disconnected) => return None,
-                    Err(RecvTimeoutError::Timeout) => {
-                        wake();
-                        queue.recv().ok()?
+impl Inbox {
+    /// Waits for the next job; `None` when there will be none. Does what is
+    /// due meanwhile.
+    fn next_job(&mut self) -> Option<Job> {
+        loop {
+            let look_at = self.watched.as_ref().map(|(at, _)| *at);
+            let due = match (self.wake_at, look_at) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            let work = match due {
+                None => Some(self.queue.recv().ok()?),
+                Some(at) => {
+                    let left = at.saturating_duration_since(Instant::now());
+                    match self.queue.recv_timeout(left) {
+                        Ok(work) => Some(work),
+                        Err(RecvTimeoutError::Disconnected) => return None,
+                        Err(RecvTimeoutError::Timeout) => None,
                     }
                 }
+            };
+            match work {
+                Some(Work::Job(job)) => {
+                    self.wake_at = None;
+                    return Some(job);
+                }
+                Some(Work::WakeAt(at)) => self.wake_at = Some(at),
+                Some(Work::Watch(watchdog)) => self.watched = Some((Instant::now(), watchdog)),
+                None => self.timed_out(),
             }
-        };
+        }
+    }
+
+    fn timed_out(&mut self) {
+        let now = Instant::now();
+        if self.wake_at.is_some_and(|at| at <= now) {
+            self.wake_at = None;
+            wake();
+        }
+        if let Some((at, watchdog)) = &mut self.watched
+            && *at <= now
+        {
+            // The event loop finds out if it panicked.
+            let again = catch_unwind(AssertUnwindSafe(|| watchdog.look()));
+            match again.unwrap_or(None) {
+                Some(us) => *at = Instant::now() + Duration::from_micros(us),
+                None => self.watched = None,
+            }
+        }
     }
 }
 
@@ -134,6 +182,12 @@ impl Executor for IoThread {
         if let Some(jobs) = &self.jobs {
             // The thread ends only after this sender.
             let _ = jobs.send(Work::WakeAt(Instant::now() + Duration::from_micros(us)));
+        }
+    }
+    fn watch(&mut self, watchdog: Arc<Watchdog>) {
+        if let Some(jobs) = &self.jobs {
+            // As above.
+            let _ = jobs.send(Work::Watch(watchdog));
         }
     }
 }

@@ -8,9 +8,12 @@
 //! ([`queued`]).
 //!
 //! An fsync before each script would be one for each writer that uses scripts,
-//! instead of one for all of them at the end of the pass. So it comes only
-//! once a script has come near to the time after which the host goes on
-//! without it; until then what was answered is written, but not synced.
+//! instead of one for all of them at the end of the pass. So it comes there
+//! only once a script has come near to the time after which the host goes on
+//! without it. Before others what was answered is written, and synced by the
+//! I/O thread should the script run for half of that time
+//! ([`watchdog`](persist_engine::persist::watchdog)): only an fsync that takes
+//! the other half, or fails in just that moment, can come too late.
 
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
@@ -228,13 +231,10 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         CALLER.store(id.unwrap_or(0), Ordering::Relaxed);
         let sync = state::with(None, |engine, host| {
             let owes = engine.owes() && host.detached_ctx().flags() & UNIT == 0;
-            let long = state::get(&LONG_SCRIPTS);
-            // Should this one take long after all, at least no end of the
-            // process takes what is answered meanwhile.
-            if owes && !long {
-                engine.write_early(host);
-            }
-            owes && long
+            // Should this one take long after all, the I/O thread syncs before
+            // the host goes on.
+            let half_us = BUSY_AFTER_MS.load(Ordering::Relaxed).saturating_mul(500);
+            owes && (state::get(&LONG_SCRIPTS) || !engine.write_early(host, half_us))
         });
         if sync == Some(true) {
             state::before_long();

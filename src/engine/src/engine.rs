@@ -470,9 +470,11 @@ impl Engine {
         !self.undurable.is_empty()
     }
 
-    /// Writes what is logged, and leaves the fsync to the end of the pass.
-    pub fn write_early(&mut self, host: &mut dyn Host) {
-        self.persist.write_early(host);
+    /// Writes what is logged, and leaves the fsync to the end of the pass; or
+    /// to the I/O thread, if that hasn't come in `wait_us`. `false` if it
+    /// couldn't be written. Only between execution units, under `always`.
+    pub fn write_early(&mut self, host: &mut dyn Host, wait_us: u64) -> bool {
+        self.persist.write_early(host, wait_us)
     }
 
     /// Whether a reply that leaves at the end of this pass tells of anything

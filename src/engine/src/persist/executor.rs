@@ -2,6 +2,9 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::watchdog::Watchdog;
 
 /// What a job gives back to the event loop.
 pub type Done = Box<dyn Any + Send>;
@@ -24,6 +27,8 @@ pub trait Executor {
     /// Wakes the event loop after so many us, if nothing else does before.
     /// Where passes come anyway there is nothing to do.
     fn wake_in(&mut self, _us: u64) {}
+    /// Has the thread look at `watchdog`, between jobs, as often as that says.
+    fn watch(&mut self, _watchdog: Arc<Watchdog>) {}
 }
 
 /// Runs each job when its end is asked for: what tests use, and one thread

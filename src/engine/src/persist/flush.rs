@@ -94,6 +94,7 @@ impl Persist {
     /// Seals, writes and syncs as the policy says. Not the end of a pass: it
     /// acknowledges nothing.
     pub(super) fn flush(&mut self, host: &mut dyn Host) {
+        self.unwatch(host);
         self.poll(host);
         let Some(log) = &mut self.log else { return };
         if log.has_open() {
@@ -139,14 +140,30 @@ impl Persist {
         }
     }
 
-    /// Writes what is logged, and leaves the fsync to the end of the pass. Only
-    /// between execution units.
-    pub fn write_early(&mut self, host: &mut dyn Host) {
+    /// Writes what is logged, and leaves the fsync to the end of the pass; or
+    /// to the I/O thread, if that hasn't come in `wait_us`: then replies are
+    /// about to leave without it. `false` if it couldn't be written. Only
+    /// between execution units, under `always`.
+    pub fn write_early(&mut self, host: &mut dyn Host, wait_us: u64) -> bool {
+        self.unwatch(host);
+        // Who relies on this would have to wait for such a job anyway.
+        while self.jobs_on_log > 0 && self.wait(host) {}
         let now = self.clock.now_ms();
         if let Some(log) = &mut self.log {
             log.seal(now, self.settings.aof_timestamp_enabled);
         }
-        self.write_out(host);
+        if !self.write_out(host) {
+            return false;
+        }
+        let unsynced = self.log.as_ref().is_some_and(super::log::Log::has_unsynced);
+        if let Some(fsync) = self.fsync().filter(|_| unsynced) {
+            self.is_watched = true;
+            let job = Box::new(move || Box::new(fsync()) as _);
+            if self.watchdog.set(wait_us, job) {
+                self.exec.watch(self.watchdog.clone());
+            }
+        }
+        true
     }
 
     /// Seals and writes early when the open group has grown large; only
@@ -352,15 +369,22 @@ impl Persist {
 
     /// Hands an fsync of all that is written to the I/O thread.
     pub(super) fn begin_sync(&mut self) {
-        let Some(log) = &self.log else { return };
         let now = self.clock.monotonic_us();
         self.timings.last_sync_us = now;
         self.timings.syncing_since_us = Some(now);
         self.timings.told_slow = false;
         self.gather.begun();
+        if let Some(fsync) = self.fsync() {
+            self.submit_on_log(fsync);
+        }
+    }
+
+    /// An fsync of all that is written, for the I/O thread.
+    fn fsync(&self) -> Option<impl FnOnce() -> JobEnd + Send + 'static + use<>> {
+        let log = self.log.as_ref()?;
         let (target, mark) = (log.target.clone(), log.written());
         let clock = self.clock.clone();
-        self.submit_on_log(move || {
+        Some(move || {
             let begun = clock.monotonic_us();
             let result = target.file.sync().on("fsync", &target.path);
             let took_us = clock.monotonic_us() - begun;
@@ -369,7 +393,7 @@ impl Persist {
                 took_us,
                 result: result.map(|()| None),
             }
-        });
+        })
     }
 
     /// An fsync has ended, and with it the commit of a manifest if there

@@ -18,6 +18,7 @@
 //!   what isn't durable, in keys.
 //! - [`save`]: snapshots. [`rewrite`]: new bases. Both fork. [`room`]: whether
 //!   they would fit.
+//! - [`watchdog`]: an fsync that comes by itself while the event loop is busy.
 //! - [`turn`]: the log turned on and off. [`commit`]: changes of the manifest.
 //! - [`online`]: the files checked while the server goes on (PERSIST.VERIFY).
 //! - [`dump`], [`restore`], [`replay`]: the keyspace to bytes and back.
@@ -49,6 +50,7 @@ pub mod start;
 pub mod sync;
 pub mod turn;
 pub mod verify;
+pub mod watchdog;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -73,6 +75,7 @@ use log::{Log, LogFile, Mark};
 use rewrite::Rewrite;
 use save::Save;
 use turn::Closing;
+use watchdog::Watchdog;
 
 /// What a finished job tells.
 pub enum JobEnd {
@@ -141,6 +144,9 @@ pub struct Persist {
     last_save_asked: bool,
     timings: Timings,
     gather: Gather,
+    watchdog: Arc<Watchdog>,
+    /// Whether it is set, or was.
+    is_watched: bool,
     counters: Counters,
     verifications: online::Verifications,
     temp_number: u64,
@@ -376,7 +382,20 @@ impl Persist {
 
     /// Waits until no job is under way.
     fn drain(&mut self, host: &mut dyn Host) {
+        self.unwatch(host);
         while self.wait(host) {}
+    }
+
+    /// The event loop has the log in hand again: no fsync comes by itself, and
+    /// what became of one that did is taken, before any other.
+    fn unwatch(&mut self, host: &mut dyn Host) {
+        if std::mem::take(&mut self.is_watched)
+            && let Some(end) = self.watchdog.stop()
+        {
+            // It had the log's file in hand, as a job that was submitted.
+            self.jobs_on_log += 1;
+            self.job_ended(host, end);
+        }
     }
 
     fn submit(&mut self, job: impl FnOnce() -> JobEnd + Send + 'static) {

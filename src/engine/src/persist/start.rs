@@ -18,6 +18,7 @@ use super::rescue::carry::keep_manifest;
 use super::rescue::names;
 use super::rescue::salvage::{Report, Salvaged, Way};
 use super::save::write_temp;
+use super::watchdog::Watchdog;
 use super::{Counters, Persist, dump};
 use crate::base::clock::Clock;
 use crate::base::hash::Seed;
@@ -279,6 +280,7 @@ impl Persist {
             files,
             disk,
             exec,
+            watchdog: Arc::new(Watchdog::new(clock.clone())),
             clock,
             settings,
             seq: found.seq,
@@ -297,6 +299,7 @@ impl Persist {
             last_save_asked: false,
             timings: Timings::default(),
             gather: Gather::default(),
+            is_watched: false,
             counters,
             verifications: Default::default(),
             temp_number: 0,

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use crate::io::pause;
 use crate::persist::executor::{Done, Executor, Job};
+use crate::persist::watchdog::Watchdog;
 
 /// The I/O thread, which a test can hold up.
 #[derive(Clone, Default)]
@@ -23,6 +24,9 @@ impl Executor for SharedExecutor {
     }
     fn wait(&mut self) -> Option<Done> {
         self.0.lock().unwrap().wait()
+    }
+    fn watch(&mut self, watchdog: Arc<Watchdog>) {
+        self.0.lock().unwrap().watch(watchdog);
     }
     fn in_flight(&self) -> usize {
         self.0.lock().unwrap().in_flight()
@@ -39,6 +43,8 @@ pub struct PacedExecutor {
     /// Whether jobs go on only by [`PacedExecutor::advance`], or when
     /// somebody waits for them.
     pub paced: bool,
+    /// What the thread would look at between jobs.
+    pub watchdog: Option<Arc<Watchdog>>,
     queue: VecDeque<Job>,
     running: Option<Running>,
     ends: VecDeque<Done>,
@@ -136,6 +142,9 @@ impl Executor for PacedExecutor {
             }
         }
         self.ends.pop_front()
+    }
+    fn watch(&mut self, watchdog: Arc<Watchdog>) {
+        self.watchdog = Some(watchdog);
     }
     fn in_flight(&self) -> usize {
         self.queue.len() + usize::from(self.running.is_some()) + self.ends.len()

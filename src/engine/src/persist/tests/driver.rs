@@ -12,6 +12,7 @@ use crate::engine::{Call, OpenError};
 use crate::host::ChildEnd;
 use crate::io::faulty::{Faults, FaultyDisk};
 use crate::io::mem::MemDisk;
+use crate::persist::executor::Executor;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 
@@ -241,7 +242,8 @@ impl Life {
         let what = self.rng.below(100);
         let name = match what {
             0..50 => self.some_units(),
-            50..68 => self.pass(),
+            50..64 => self.pass(),
+            64..68 => self.before_script(),
             68..84 => {
                 let ms = [10, 100, 400, 1_100][self.rng.below(4) as usize];
                 self.tick(ms);
@@ -314,6 +316,37 @@ impl Life {
             }
         }
         told
+    }
+
+    /// A script begins, and may take so long that the host goes on without it.
+    fn before_script(&mut self) -> String {
+        let Rig { engine, host, .. } = &mut self.rig;
+        if !(engine.holds() && engine.owes() && engine.write_early(host, 1_000)) {
+            return "a script".into();
+        }
+        self.remember();
+        if let Some(accepted) = self.accepted {
+            self.promise.kill = self.promise.kill.max(accepted);
+        }
+        if self.rng.below(2) == 0 {
+            return "a short script".into();
+        }
+        self.rig.clock.advance_ms(1);
+        let watchdog = {
+            let exec = self.rig.exec.0.lock().unwrap();
+            // It comes to that between jobs.
+            let free = exec.in_flight() == 0 && !exec.stalled;
+            exec.watchdog.clone().filter(|_| free)
+        };
+        let faults = self.faults.hits();
+        let rung = watchdog.is_some_and(|watchdog| watchdog.look().is_some());
+        if let Some(accepted) = self.accepted
+            && rung
+            && self.faults.hits() == faults
+        {
+            self.promise.power = self.promise.power.max(accepted);
+        }
+        format!("a long script {rung}")
     }
 
     /// The end of a pass, and what it promises.
@@ -471,7 +504,6 @@ impl Rig {
 
 impl crate::testing::SharedExecutor {
     fn in_flight_now(&self) -> usize {
-        use crate::persist::executor::Executor;
         self.in_flight()
     }
 }
