@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use persist_engine::engine::Engine;
 
-use crate::cutoff::cut_off;
+use crate::cutoff::{cut_off, silence};
 use crate::ffi::Ctx;
 use crate::host::{Link, Side};
 
@@ -137,16 +137,22 @@ pub fn before_replies() {
 }
 
 /// As [`before_replies`], before a command that may run for long, of a client
-/// that may be one of those to be cut off: that comes after it.
+/// that may be one of those to be cut off: they are sent nothing more, but
+/// closed only after it.
 pub fn before_long() {
-    MODULE.with(|slot| {
+    let doomed = MODULE.with(|slot| {
         let Module { engine, side } = slot.as_mut()?;
-        if !engine.before_sleep(&mut Link::detached(side)) {
+        if engine.before_sleep(&mut Link::detached(side)) {
+            side.writers.clear();
+        } else {
             side.doomed.append(&mut side.writers);
         }
-        side.writers.clear();
-        Some(())
+        Some((side.doomed.clone(), side.detached))
     });
+    // The engine is free again: what is asked of the host may call back.
+    if let Some(Some((writers, ctx))) = doomed {
+        silence(ctx, &writers);
+    }
 }
 
 /// Works with the engine; `None` when it isn't open or a caller further up

@@ -272,6 +272,40 @@ fn a_long_script_doesnt_let_replies_overtake_their_fsync() {
     }
 }
 
+/// When that fsync fails, none of those who rely on it is told anything during the script.
+#[test]
+fn a_long_script_lets_no_reply_out_whose_fsync_failed() {
+    let stage = Stage::new("always", |b| b.config("busy-reply-threshold", "20"));
+    let script = "local t = redis.call('TIME') local e = t[1] * 1000 + t[2] / 1000 + 300 \
+                  repeat t = redis.call('TIME') until t[1] * 1000 + t[2] / 1000 > e return 1";
+    stage.client().command(&["EVAL", script, "0"]).unwrap();
+    for round in 0..4 {
+        let mut client = stage.client();
+        let mut scripter = stage.client();
+        let mut sleeper = sleep(&stage);
+        let faults = Faults {
+            fail_fsync: true,
+            ..Faults::default()
+        };
+        faults.apply(&stage.control()).unwrap();
+        send_sets(&mut client, &format!("value-{round}-"));
+        std::thread::sleep(Duration::from_millis(50));
+        scripter.send(&["EVAL", script, "0"]).unwrap();
+        // Errors, if it was held; else the end of its connection.
+        for _ in 0..3 {
+            let Ok(reply) = client.read() else { break };
+            assert!(reply.is_error(), "{reply} in round {round}");
+        }
+        sleeper.read().unwrap();
+        let _ = scripter.read();
+        Faults::default().apply(&stage.control()).unwrap();
+        wait_until("writes are taken again", LIMIT, || {
+            Ok(!stage.server.words("PERSIST.SET other 1")?.is_error())
+        })
+        .unwrap();
+    }
+}
+
 /// The first long script isn't expected: the I/O thread syncs what is answered during it, before the host does so.
 #[test]
 fn what_is_answered_during_the_first_long_script_is_durable() {
