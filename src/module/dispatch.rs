@@ -11,6 +11,7 @@ use redis_module::raw;
 
 use crate::command::access_of;
 use crate::ffi::{self, Ctx, host};
+use crate::pipelines::Wait;
 use crate::reply::HostReply;
 use crate::state::{
     self, BLOCK_REFUSED, Caller, HOLDS, HOLDS_WRITERS, IN_WINDOW, LOADING, REPLICA, SYNC_EACH,
@@ -219,10 +220,13 @@ fn execute<'a>(
         cannot_wait: write && !can_block(flags) && !state::get(&IN_WINDOW),
     };
     let holds = state::get(&HOLDS);
-    let hold = state::get(&HOLDS_WRITERS)
-        && (write || blocking)
-        && can_block(flags)
-        && (!write || !holds || pipelines::should_hold(ctx, args));
+    let mut wait = Wait::Pass;
+    if state::get(&HOLDS_WRITERS) && (write || blocking) && can_block(flags) {
+        wait = match write && holds {
+            true => pipelines::wait(ctx, args),
+            false => Wait::Disk,
+        };
+    }
     // The hook is over for this pass, or this reply won't wait for it.
     let unit_writes = holds && write && call.atomic;
     let overtakes = if state::get(&IN_WINDOW) {
@@ -242,12 +246,15 @@ fn execute<'a>(
     let (mut ticket, mut served, mut unit_open) = (None, Vec::new(), false);
     let (mut kept, mut owes) = (None, write);
     let result = state::with(Some(caller), |engine, host| {
-        // A read of what isn't durable yet; others have nothing to wait for.
-        let hold = hold
-            || (!write
-                && engine.has_undurable()
-                && engine.needed(spec, args) > 0
-                && can_block(ctx.flags()));
+        // A read of what isn't durable yet; others have nothing to wait for,
+        // nor has the rest of a pipeline whose fsync is about to come.
+        let hold = wait != Wait::Pass
+            || (!write && engine.has_undurable() && {
+                let needed = engine.needed(spec, args);
+                needed > 0
+                    && can_block(ctx.flags())
+                    && (needed > engine.owed() || !pipelines::goes_on(ctx.client_id()))
+            });
         let result = if hold {
             let mut tape = Tape::new(reply.is_resp3());
             let held = engine.execute_held(host, spec, args, db, &mut tape);
@@ -289,7 +296,7 @@ fn execute<'a>(
     });
     let is_held = kept.is_some();
     if let Some((until, reply)) = kept {
-        held::block(ctx, until, reply);
+        held::block(ctx, until, reply, wait == Wait::Group);
     }
     if let Some(ticket) = ticket {
         blocking::block(ctx, ticket);

@@ -112,8 +112,12 @@ extern "C" fn on_loop(
     on_server(ctx, |ctx| {
         guard::script_over();
         blocking::end_of_pass();
+        let goes_on = pipelines::is_group_due();
         before_replies();
         held::release();
+        if goes_on {
+            held::release_group();
+        }
         sync::end_of_pass();
         guard::watch(ctx, get(&HOLDS), true);
         queued::window_begins();
@@ -138,6 +142,9 @@ pub fn work_ended() {
     });
     if free == Some(true) {
         held::release();
+        if pipelines::is_group_due() {
+            held::release_group();
+        }
         sync::end_of_pass();
     }
 }

@@ -34,6 +34,8 @@ const FAILED: CommandError = CommandError::text(
 struct One {
     handle: Handle,
     answer: Box<Answer>,
+    /// Its client pipelines, and goes on together with others that do.
+    in_group: bool,
 }
 
 struct Held {
@@ -48,8 +50,8 @@ static HELD: Exclusive<Held> = Exclusive::new(Held {
 });
 
 /// Blocks the client of a command until every effect up to `until` is
-/// durable.
-pub fn block(ctx: Ctx<'_>, until: u64, reply: Result<Tape, CommandError>) {
+/// durable, or its group goes on.
+pub fn block(ctx: Ctx<'_>, until: u64, reply: Result<Tape, CommandError>, in_group: bool) {
     let id = ctx.client_id();
     // SAFETY: a client's context, and callbacks of the right types. Without a
     // timeout's callback CLIENT UNBLOCK leaves the client alone, as one that
@@ -64,14 +66,27 @@ pub fn block(ctx: Ctx<'_>, until: u64, reply: Result<Tape, CommandError>) {
         ))
     };
     let reply = reply.map(Some);
-    keep(until, handle, Box::new(Answer { reply, id }));
+    let one = One {
+        handle,
+        answer: Box::new(Answer { reply, id }),
+        in_group,
+    };
+    hold(until, one);
 }
 
 /// Holds back the reply to a client that is blocked already.
 pub fn keep(until: u64, handle: Handle, answer: Box<Answer>) {
+    let one = One {
+        handle,
+        answer,
+        in_group: false,
+    };
+    hold(until, one);
+}
+
+fn hold(until: u64, one: One) {
     HELD.with(|held| {
         held.count += 1;
-        let one = One { handle, answer };
         held.replies.insert((until, held.count), one);
     });
     // The hook that begins the fsync is over for this pass, and the server
@@ -105,7 +120,31 @@ pub fn release() {
         })
     });
     // The engine is free again: delivering may call back.
-    for One { handle, answer } in done.flatten().unwrap_or_default() {
+    for One { handle, answer, .. } in done.flatten().unwrap_or_default() {
+        answer::send(handle, answer);
+    }
+}
+
+/// Lets those go on that pipeline and were held for their group. Their replies
+/// leave at the end of the pass that runs the rest, after its fsync. Not while
+/// a transaction or script runs.
+pub fn release_group() {
+    let group = state::with(None, |engine, host| {
+        HELD.with(|held| {
+            let mut group = Vec::new();
+            for (key, one) in std::mem::take(&mut held.replies) {
+                if one.in_group {
+                    engine.rely_on(key.0);
+                    host.note_writer(one.answer.id);
+                    group.push(one);
+                } else {
+                    held.replies.insert(key, one);
+                }
+            }
+            group
+        })
+    });
+    for One { handle, answer, .. } in group.flatten().unwrap_or_default() {
         answer::send(handle, answer);
     }
 }

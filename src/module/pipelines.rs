@@ -1,11 +1,14 @@
 //! Whose replies are held back under `appendfsync always`: what the host knows
 //! of clients, handed to [`persist_engine::pipelines`].
 
-use persist_engine::pipelines::{Clients, Service, length};
+use std::time::{Duration, Instant};
+
+use persist_engine::pipelines::{Clients, Turn, length};
 
 use crate::ffi::Ctx;
 use crate::guard;
-use crate::state::{ALONE, Exclusive, FAST, HOLDS, IN_WINDOW, SYNC_EACH, get, set};
+use crate::held;
+use crate::state::{self, ALONE, Exclusive, FAST, HOLDS, IN_WINDOW, SYNC_EACH, get, set};
 
 static CLIENTS: Exclusive<Clients> = Exclusive::new(Clients::new());
 
@@ -81,12 +84,23 @@ pub fn more_is_sent() {
     CLIENTS.with(Clients::more_is_sent);
 }
 
-/// Whether the reply to this client's write, which may be held back, should
-/// be; otherwise an fsync at the end of the pass comes before it.
-pub fn should_hold(ctx: Ctx<'_>, args: &[&[u8]]) -> bool {
+/// What the reply to a write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// For the end of the pass, before which there is an fsync.
+    Pass,
+    /// For an fsync in the background; it is held back.
+    Disk,
+    /// For others that pipeline; it is held back.
+    Group,
+}
+
+/// What the reply to this client's write, which may be held back, should wait
+/// for.
+pub fn wait(ctx: Ctx<'_>, args: &[&[u8]]) -> Wait {
     // There is no end of the pass to wait for: replies leave before it.
     if get(&SYNC_EACH) {
-        return true;
+        return Wait::Disk;
     }
     let id = ctx.client_id();
     let late = !guard::tells_ends();
@@ -94,15 +108,19 @@ pub fn should_hold(ctx: Ctx<'_>, args: &[&[u8]]) -> bool {
         let nobody = get(&FAST) || get(&ALONE) || (late && !all.is_calm());
         all.decide(id, nobody)
     });
-    let Some(Service { hold, ask, first }) = known else {
-        return true;
+    let Some(service) = known else {
+        return Wait::Disk;
     };
-    if !hold {
+    if !service.hold {
+        if service.pipelines && service.first && !late && !get(&IN_WINDOW) && joins(id) {
+            return Wait::Group;
+        }
         // What is still on its way to this client may take the reply along in
         // the middle of the pass. Asked once, since only its end changes that.
-        return first && is_behind(ctx, id) != Some(false);
+        let overtakes = service.first && is_behind(ctx, id) != Some(false);
+        return if overtakes { Wait::Disk } else { Wait::Pass };
     }
-    let more = ask
+    let more = service.ask
         && late
         && !get(&IN_WINDOW)
         && ctx
@@ -110,8 +128,47 @@ pub fn should_hold(ctx: Ctx<'_>, args: &[&[u8]]) -> bool {
             .is_some_and(|client| client.arrived > length(args) && !client.is_writing);
     if more {
         CLIENTS.with(|all| all.pipelines(id));
+        return Wait::Pass;
     }
-    !more
+    Wait::Disk
+}
+
+/// A client that pipelines writes. Whether it waits for others that do.
+fn joins(id: u64) -> bool {
+    match CLIENTS.with(|all| all.joins(id, Instant::now())) {
+        Some(Turn::Later(left)) => {
+            let us = left.as_micros() as u64;
+            state::with(None, |engine, _| engine.put_off_sync(us));
+            true
+        }
+        Some(Turn::All) => {
+            held::release_group();
+            false
+        }
+        Some(Turn::Now) | None => false,
+    }
+}
+
+/// Whether this client pipelines, and the next fsync on the event loop is to
+/// serve it.
+pub fn goes_on(id: u64) -> bool {
+    CLIENTS.with(|all| all.goes_on(id)) == Some(true)
+}
+
+/// An fsync on the event loop took so long.
+pub fn synced(took: Duration) {
+    CLIENTS.with(|all| all.synced(Instant::now(), took));
+}
+
+/// Whether those that pipeline have waited for others for long enough: then
+/// they are to be released now.
+pub fn is_group_due() -> bool {
+    let due = CLIENTS.with(|all| all.is_group_due(Instant::now())) == Some(true);
+    if due {
+        // They go on in the next pass at the latest, which ends with one.
+        state::with(None, |engine, _| engine.put_off_sync(1_000));
+    }
+    due
 }
 
 /// Another client has connected.

@@ -2,12 +2,14 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use persist_engine::engine::Engine;
 
 use crate::cutoff::{cut_off, silence};
 use crate::ffi::Ctx;
 use crate::host::{Link, Side};
+use crate::pipelines;
 
 /// A value that only the server's main thread uses, or a thread that holds
 /// the server's lock; and only one caller at a time.
@@ -121,6 +123,8 @@ pub fn before_replies() {
     let doomed = MODULE.with(|slot| {
         let Module { engine, side } = slot.as_mut()?;
         let mut doomed = std::mem::take(&mut side.doomed);
+        let syncs = engine.holds() && engine.owes() && !get(&FAST);
+        let began = syncs.then(Instant::now);
         if !engine.before_sleep(&mut Link::detached(side)) {
             doomed.append(&mut side.writers);
         }
@@ -128,11 +132,14 @@ pub fn before_replies() {
         set(&HOLDS, engine.holds());
         set(&HOLDS_WRITERS, engine.holds_writers());
         set(&FAST, engine.is_disk_fast());
-        Some((doomed, side.detached))
+        Some((doomed, side.detached, began))
     });
     // The engine is free again: closing a client may call back.
-    if let Some(Some((writers, ctx))) = doomed {
+    if let Some(Some((writers, ctx, began))) = doomed {
         cut_off(ctx, &writers);
+        if let Some(began) = began {
+            pipelines::synced(began.elapsed());
+        }
     }
 }
 

@@ -477,11 +477,29 @@ impl Engine {
         self.persist.write_early(host, wait_us)
     }
 
+    /// No background fsync begins for so many us, unless somebody asks for one:
+    /// clients are held without it ([`pipelines`](crate::pipelines)), and go
+    /// on before.
+    pub fn put_off_sync(&mut self, us: u64) {
+        self.persist.put_off_sync(us);
+    }
+
+    /// A reply that was held back leaves at the end of this pass after all.
+    pub fn rely_on(&mut self, seq: u64) {
+        self.persist.rely_on(seq);
+    }
+
     /// Whether a reply that leaves at the end of this pass tells of anything
     /// that must be durable then.
     #[inline]
     pub fn owes(&self) -> bool {
-        self.persist.owes()
+        self.owed() > 0
+    }
+
+    /// Up to which effect; 0 if it doesn't.
+    #[inline]
+    pub fn owed(&self) -> u64 {
+        self.persist.owed()
     }
 
     /// What became of the effects up to `seq`.

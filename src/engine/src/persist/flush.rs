@@ -39,6 +39,8 @@ pub struct Timings {
     pub told_slow: bool,
     /// When the event loop will turn by itself for an fsync that waits.
     pub wakes_at_us: u64,
+    /// Until when no background fsync begins.
+    pub put_off_until_us: u64,
 }
 
 impl Persist {
@@ -59,10 +61,10 @@ impl Persist {
         self.owed_seq = self.owed_seq.max(seq);
     }
 
-    /// Whether replies of this pass rely on anything.
+    /// Up to which effect replies of this pass rely on any; 0 is none.
     #[inline]
-    pub fn owes(&self) -> bool {
-        self.owed_seq > 0
+    pub fn owed(&self) -> u64 {
+        self.owed_seq
     }
 
     /// Whether the replies of this pass may leave. What nobody is told of at
@@ -328,9 +330,16 @@ impl Persist {
         self.gather.joined();
     }
 
+    /// No background fsync begins for so many us: one on the event loop is
+    /// about to come for clients that pipeline.
+    pub fn put_off_sync(&mut self, us: u64) {
+        self.timings.put_off_until_us = self.clock.monotonic_us() + us;
+    }
+
     /// Whether the next fsync waits a moment for more writers.
     fn is_gathering(&mut self, now: u64) -> bool {
-        let until = self.gather.waits_until(now);
+        let put_off = Some(self.timings.put_off_until_us).filter(|&until| now < until);
+        let until = self.gather.waits_until(now).max(put_off);
         let Some(until) = until.filter(|_| !self.sync_is_asked()) else {
             return false;
         };
