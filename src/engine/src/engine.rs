@@ -582,7 +582,7 @@ impl Engine {
         self.persist.cancel_asked_rewrite(host)
     }
 
-    /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_durable`]
+    /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_synced`]
     /// for.
     ///
     /// # Errors
@@ -591,9 +591,12 @@ impl Engine {
         self.persist.ask_sync()
     }
 
-    /// Whether every effect up to `seq` is durable.
-    pub fn is_durable(&self, seq: u64) -> bool {
-        self.persist.is_durable(seq)
+    /// Whether what [`Engine::ask_sync`] gave `seq` for is durable by now.
+    ///
+    /// # Errors
+    /// It isn't, and no log can make it so any more.
+    pub fn is_synced(&self, seq: u64) -> Result<bool, CommandError> {
+        self.persist.is_synced(seq)
     }
 
     /// PERSIST.VERIFY: what is to be checked, for a thread of the host's.

@@ -49,6 +49,7 @@ impl Persist {
         self.flush(host);
         let kept = self.is_kept();
         self.owed_seq = 0;
+        self.broken_promise = false;
         kept
     }
 
@@ -68,7 +69,7 @@ impl Persist {
     /// Whether the replies of this pass may leave. What nobody is told of at
     /// its end owes nothing: held replies, keys whose time came.
     fn is_kept(&self) -> bool {
-        self.owed_seq == 0 || (!self.poisoned && !self.is_owing())
+        self.owed_seq == 0 || (!self.poisoned && !self.broken_promise && !self.is_owing())
     }
 
     /// Whether replies of this pass rely on what isn't durable and must be.

@@ -133,6 +133,8 @@ pub struct Persist {
     jobs_on_log: usize,
     /// Replies that leave at the end of this pass rely on effects up to here.
     owed_seq: u64,
+    /// The log was turned off in this pass and could not take what they rely on.
+    broken_promise: bool,
     save: Save,
     rewrite: Rewrite,
     /// What a child that was killed leaves, until its end is told.
