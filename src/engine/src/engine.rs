@@ -674,6 +674,18 @@ impl Engine {
         self.persist.ask_last_save();
     }
 
+    /// A transaction or script begins.
+    #[inline]
+    pub fn unit_begins(&mut self) {
+        self.persist.unit_begins();
+    }
+
+    /// The server is about to stop in the middle of a transaction or script;
+    /// to be called before [`Engine::shutdown`].
+    pub fn drop_unit(&mut self, host: &mut dyn Host) {
+        self.persist.drop_unit(host);
+    }
+
     /// The server stops: writes and syncs the log, takes a last snapshot when
     /// save points are set, and waits until all is durable.
     pub fn shutdown(&mut self, host: &mut dyn Host) {

@@ -127,7 +127,7 @@ impl Persist {
             FsyncPolicy::No => {
                 // What waited would be lost with the process, and `no` promises
                 // that nothing is.
-                while self.jobs_on_log > 0 && self.wait(host) {}
+                self.wait_for_file(host);
                 if self.write_out(host) {
                     if self.sync_is_asked() {
                         self.sync_inline(host);
@@ -147,7 +147,15 @@ impl Persist {
         if let Some(log) = &mut self.log {
             log.seal(now, self.settings.aof_timestamp_enabled);
         }
+        if self.settings.appendfsync == FsyncPolicy::No {
+            self.wait_for_file(host);
+        }
         self.write_out(host);
+    }
+
+    /// A job may have the log's file in hand: until it ends. Others may go on.
+    fn wait_for_file(&mut self, host: &mut dyn Host) {
+        while self.jobs_on_log > 0 && self.wait(host) {}
     }
 
     /// Seals and writes early when the open group has grown large; only
@@ -206,8 +214,7 @@ impl Persist {
     /// this returns, by new files if the old one fails, unless even that
     /// failed.
     fn write_and_sync(&mut self, host: &mut dyn Host) {
-        // A job may have the file in hand; it ends. Others may go on.
-        while self.jobs_on_log > 0 && self.wait(host) {}
+        self.wait_for_file(host);
         if self.health.is_ok() && self.write_out(host) {
             self.sync_inline(host);
         }

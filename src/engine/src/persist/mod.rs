@@ -299,6 +299,29 @@ impl Persist {
         );
     }
 
+    /// A transaction or script begins. Where nobody says so, one that is told of
+    /// by [`drop_unit`](Self::drop_unit) takes along what the pass logged before.
+    #[inline]
+    pub fn unit_begins(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.unit_begins();
+        }
+    }
+
+    /// The server stops in the middle of a transaction or script, of which no
+    /// file may hold half: what it has logged is dropped.
+    pub fn drop_unit(&mut self, host: &mut dyn Host) {
+        // No last snapshot either, and no mark of a clean end.
+        self.poisoned = true;
+        if let Some(log) = &mut self.log {
+            log.discard_unit();
+        }
+        host.log(
+            Level::Warning,
+            "The server stops in the middle of a transaction or script: what that has done so far is dropped, and no last snapshot is taken.",
+        );
+    }
+
     /// Regular work, some ten times a second, never inside a transaction.
     pub fn tick(&mut self, host: &mut dyn Host, space: &Keyspace) {
         self.flush(host);
