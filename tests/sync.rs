@@ -177,6 +177,39 @@ fn a_failed_fsync_is_never_told_as_success() {
 }
 
 #[test]
+fn who_waits_is_told_when_the_log_is_turned_off() {
+    for fails in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let control = dir.path().join("control");
+        let server = module("everysec")
+            .preload(Preload::new().control(&control).fail_path(".incr."))
+            .start()
+            .unwrap();
+        let (mut client, mut other) = (server.raw().unwrap(), server.raw().unwrap());
+        let faults = Faults {
+            slow_fsync_ms: 300,
+            fail_fsync: fails,
+            ..Faults::default()
+        };
+        faults.apply(&control).unwrap();
+        client.words("PERSIST.SET a 1").unwrap();
+        client.send(&["PERSIST.SYNC"]).unwrap();
+        wait_until("it waits", LIMIT, || {
+            Ok(server.info("blocked_clients")? == "1")
+        })
+        .unwrap();
+        other.words("CONFIG SET persist.appendonly no").unwrap();
+        let told = client.read().unwrap();
+        if fails {
+            let told = text(&told);
+            assert!(told.starts_with("ERR the log is off"), "{told}");
+        } else {
+            assert_eq!(told, Resp::Int(1));
+        }
+    }
+}
+
+#[test]
 fn where_it_cannot_be_it_says_so() {
     let server = module("everysec").start().unwrap();
     let mut client = server.raw().unwrap();

@@ -251,7 +251,7 @@ extern "C" fn sync(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_
             ));
         }
         let seq = engine.ask_sync()?;
-        if engine.is_durable(seq) {
+        if engine.is_synced(seq)? {
             ctx.reply_int(1);
         } else {
             sync::block(ctx, seq, timeout);

@@ -93,8 +93,13 @@ pub fn deliver(served: Vec<Served>) {
             continue;
         };
         // What a pop did must be durable before it is acknowledged, and so
-        // must what a reader was given.
-        let until = state::with(None, |engine, _| engine.holds().then(|| engine.seq()));
+        // must what a reader was given. While the disk is behind, who was
+        // served waits as writers do; who wasn't has waited long enough.
+        let is_served = matches!(reply, Ok(Some(_)));
+        let until = state::with(None, |engine, _| {
+            let holds = engine.holds() || (is_served && engine.holds_writers());
+            holds.then(|| engine.seq())
+        });
         let answer = Box::new(Answer { reply, id });
         match until.flatten() {
             Some(until) => held::keep(until, handle, answer),

@@ -16,7 +16,7 @@ use crate::pipelines;
 use crate::queued;
 use crate::route;
 use crate::state::{
-    self, ENDING, HOLDS, IN_WINDOW, LATENCY_THRESHOLD, LOADING, REPLICA, SYNC_EACH, get, set,
+    self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, LOGS, REPLICA, SYNC_EACH, get, set,
 };
 use crate::survey;
 use crate::sync;
@@ -105,7 +105,7 @@ extern "C" fn on_loop(
         set(&IN_WINDOW, false);
         pipelines::next_pass();
         if !guard::tells_ends() {
-            on_server(ctx, |ctx| guard::watch(ctx, get(&HOLDS), false));
+            on_server(ctx, |ctx| guard::watch(ctx, get(&LOGS), false));
         }
         return;
     }
@@ -119,7 +119,7 @@ extern "C" fn on_loop(
             held::release_group();
         }
         sync::end_of_pass();
-        guard::watch(ctx, get(&HOLDS), true);
+        guard::watch(ctx, get(&LOGS), true);
         queued::window_begins();
         // A change of settings may be what makes inline writing needed.
         if get(&STALE) {
@@ -306,9 +306,13 @@ extern "C" fn on_shutdown(
     _: u64,
     _: *mut c_void,
 ) {
-    on_server(ctx, |_| {
+    on_server(ctx, |ctx| {
         set(&ENDING, true);
         state::with(None, |engine, host| {
+            // SHUTDOWN NOSAVE ends a script that can't be ended otherwise.
+            if ctx.flags() & guard::UNIT != 0 {
+                engine.drop_unit(host);
+            }
             if get(&SAVING) {
                 engine.ask_last_save();
             }

@@ -3,15 +3,15 @@
 //! reply doesn't wait for the hook, and long scripts, during which the host
 //! sends replies without any hook.
 //!
-//! Only under `appendfsync always`, and only replies that weren't held back;
-//! the ends of transactions on Redis 7.0 are looked for under every policy
-//! ([`queued`]).
+//! Only replies that weren't held back. Long scripts are looked out for under
+//! every policy, since each promises that what was answered is written; so are
+//! the ends of transactions on Redis 7.0 ([`queued`]).
 //!
 //! An fsync before each script would be one for each writer that uses scripts,
 //! instead of one for all of them at the end of the pass. So it comes there
 //! only once a script has come near to the time after which the host goes on
-//! without it. Before others what was answered is written, and synced by the
-//! I/O thread should the script run for half of that time
+//! without it. Before others what was answered is written under `always`, and
+//! synced by the I/O thread should the script run for half of that time
 //! ([`watchdog`](persist_engine::persist::watchdog)): only an fsync that takes
 //! the other half, or fails in just that moment, can come too late.
 
@@ -103,16 +103,16 @@ pub fn client_behind(ctx: Ctx<'_>, flags: u32) -> u64 {
     }
 }
 
-/// Begins or ends to look out for scripts, as `holds` says, and for the ends of
+/// Begins or ends to look out for scripts, as `logs` says, and for the ends of
 /// transactions between the hook and the end of the sleep, on a host that
 /// doesn't tell of them.
-pub fn watch(ctx: Ctx<'_>, holds: bool, in_window: bool) {
-    if holds != state::get(&LOOKS) {
+pub fn watch(ctx: Ctx<'_>, logs: bool, in_window: bool) {
+    if logs != state::get(&LOOKS) {
         // One may have been queued before anybody looked.
         state::set(&SCRIPTS, true);
-        state::set(&LOOKS, holds);
+        state::set(&LOOKS, logs);
     }
-    set_filter(ctx, holds || (in_window && !tells_ends()));
+    set_filter(ctx, logs || (in_window && !tells_ends()));
 }
 
 /// Puts the filter, if there is one, behind all others.
@@ -230,11 +230,18 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         let id = unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(filtered)) };
         CALLER.store(id.unwrap_or(0), Ordering::Relaxed);
         let sync = state::with(None, |engine, host| {
-            let owes = engine.owes() && host.detached_ctx().flags() & UNIT == 0;
+            if host.detached_ctx().flags() & UNIT != 0 {
+                return false;
+            }
+            let (owes, long) = (engine.owes(), state::get(&LONG_SCRIPTS));
             // Should this one take long after all, the I/O thread syncs before
-            // the host goes on.
+            // the host goes on. Under other policies than `always` a group for
+            // each script would cost too much.
             let half_us = BUSY_AFTER_MS.load(Ordering::Relaxed).saturating_mul(500);
-            owes && (state::get(&LONG_SCRIPTS) || !engine.write_early(host, half_us))
+            let early = owes && !long && engine.holds();
+            let written = !early || engine.write_early(host, half_us);
+            engine.unit_begins();
+            owes && (long || !written)
         });
         if sync == Some(true) {
             state::before_long();

@@ -71,6 +71,8 @@ pub static LOADING: AtomicBool = AtomicBool::new(false);
 pub static IN_WINDOW: AtomicBool = AtomicBool::new(false);
 /// Whether replies may leave right after a command, without the hook.
 pub static SYNC_EACH: AtomicBool = AtomicBool::new(false);
+/// Whether a log is in force, as of the last pass.
+pub static LOGS: AtomicBool = AtomicBool::new(false);
 /// Whether replies are held back until what they tell of is durable, as of
 /// the last pass.
 pub static HOLDS: AtomicBool = AtomicBool::new(false);
@@ -129,6 +131,7 @@ pub fn before_replies() {
             doomed.append(&mut side.writers);
         }
         side.writers.clear();
+        set(&LOGS, engine.durable_seq().is_some());
         set(&HOLDS, engine.holds());
         set(&HOLDS_WRITERS, engine.holds_writers());
         set(&FAST, engine.is_disk_fast());

@@ -415,6 +415,48 @@ fn what_is_answered_during_the_first_long_script_is_durable() {
     panic!("the script always came first");
 }
 
+/// No policy lets the end of the process take what was answered during a long script, once one was seen.
+#[test]
+fn what_is_answered_during_a_long_script_outlives_the_process_under_every_policy() {
+    for policy in ["everysec", "no"] {
+        let mut stage = Stage::new(policy, |b| b.config("busy-reply-threshold", "20"));
+        let mut value = 0;
+        let answered = (0..10).any(|_| {
+            value += 1;
+            let (mut client, mut scripter) = (stage.client(), stage.client());
+            // One that is seen, and takes no longer than it has to.
+            let script = "local t = redis.call('TIME') local e = t[1] * 1000 + t[2] / 1000 + 100 \
+                          repeat t = redis.call('TIME') until t[1] * 1000 + t[2] / 1000 > e return 1";
+            assert_eq!(
+                scripter.command(&["EVAL", script, "0"]).unwrap(),
+                Resp::Int(1)
+            );
+            client.words("PERSIST.SET k before").unwrap();
+            // No fsync is under way, behind which it would wait in memory.
+            wait_until("no fsync", LIMIT, || {
+                Ok(policy == "no" || stage.server.persist_info("at_risk_bytes")? == "0")
+            })
+            .unwrap();
+            stage.server.signal(libc::SIGSTOP).unwrap();
+            let argv = ["PERSIST.SET", "k", &value.to_string()];
+            client.send(&argv).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            scripter.send(&["EVAL", "while true do end", "0"]).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            stage.server.signal(libc::SIGCONT).unwrap();
+            let reply = client.read().unwrap();
+            assert!(waits(&mut scripter));
+            stage.server.kill9().unwrap();
+            stage.server.restart().unwrap();
+            // Else the script came first.
+            !reply.is_error()
+        });
+        assert!(answered, "the script always came first");
+        let found = stage.client().words("PERSIST.GET k").unwrap();
+        assert_eq!(found.text().unwrap(), value.to_string(), "{policy}");
+    }
+}
+
 /// Who is told that the log is off finds it closed, also where replies leave before the end of the pass.
 #[test]
 fn the_log_is_closed_before_anybody_is_told_so() {
@@ -529,6 +571,41 @@ fn writers_are_held_when_the_disk_is_too_far_behind() {
                 .is_ok_and(|ms| ms < 300))
     })
     .unwrap();
+}
+
+/// Whoever waited for a key and is served then waits as writers do; whose time is up is told so.
+#[test]
+fn who_is_served_is_held_when_the_disk_is_too_far_behind() {
+    let stage = Stage::new("everysec", |b| b.config("persist.max-at-risk-ms", "300"));
+    let (mut popper, mut late) = (stage.client(), stage.client());
+    stage.slow(6_000);
+    popper.send(&["PERSIST.BLPOP", "jobs", "0"]).unwrap();
+    late.send(&["PERSIST.BLPOP", "nothing", "2"]).unwrap();
+    let mut writer = stage.client();
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < LIMIT, "nobody was held");
+        writer.send(&["PERSIST.INCR", "n"]).unwrap();
+        let reply = writer.try_read(Duration::from_millis(300)).unwrap();
+        if reply.is_none() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut pusher = stage.client();
+    pusher.send(&["PERSIST.RPUSH", "jobs", "a"]).unwrap();
+    assert!(
+        popper
+            .try_read(Duration::from_millis(500))
+            .unwrap()
+            .is_none()
+    );
+    assert!(waits(&mut pusher));
+    assert_eq!(late.read().unwrap(), Resp::NullArray);
+    stage.slow(0);
+    let popped = popper.read().unwrap().into_items();
+    assert_eq!(popped[1].text().unwrap(), "a");
+    assert_eq!(pusher.read().unwrap(), Resp::Int(1));
 }
 
 /// Transactions and scripts can't be held: while the disk is too far behind, their durable writes are refused, all or none.

@@ -107,6 +107,65 @@ fn with_shutdown_on_sigterm_set_nothing_is_lost() {
     }
 }
 
+/// SHUTDOWN NOSAVE is how a script is ended that has written and doesn't end: nothing of it may be found, and all that was
+/// before it, also in its pass.
+#[test]
+fn a_script_that_is_ended_by_a_shutdown_leaves_nothing_half_done() {
+    let script = "redis.call('PERSIST.SET', 'half', 1) while true do end";
+    for (appendonly, policy) in [
+        ("yes", "always"),
+        ("yes", "everysec"),
+        ("yes", "no"),
+        ("no", "no"),
+    ] {
+        for in_multi in [false, true] {
+            let told = format!("appendonly {appendonly}, {policy}, in MULTI: {in_multi}");
+            let mut server = Server::builder()
+                .with_module()
+                .config("persist.appendonly", appendonly)
+                .config("persist.appendfsync", policy)
+                .config("persist.save", "3600 1")
+                .config("busy-reply-threshold", "20")
+                .start()
+                .unwrap();
+            said(&server, "PERSIST.SET before 1", "OK");
+            said(&server, "PERSIST.SAVE", "OK");
+            let (mut first, mut scripter) = (server.raw().unwrap(), server.raw().unwrap());
+            said(&server, "PERSIST.SET seen 1", "OK");
+            // One of another client in the same pass, and a script that ends.
+            server.signal(libc::SIGSTOP).unwrap();
+            first.send(&["PERSIST.SET", "first", "1"]).unwrap();
+            std::thread::sleep(Duration::from_millis(30));
+            if in_multi {
+                scripter.send(&["MULTI"]).unwrap();
+                scripter.send(&["PERSIST.SET", "half", "0"]).unwrap();
+            }
+            scripter.send(&["EVAL", script, "0"]).unwrap();
+            if in_multi {
+                scripter.send(&["EXEC"]).unwrap();
+            }
+            server.signal(libc::SIGCONT).unwrap();
+            let mut ender = server.raw().unwrap();
+            wait_until("the script to be busy", LIMIT, || {
+                Ok(ender.words("PING")?.is_error())
+            })
+            .unwrap();
+            let answered = first.try_read(Duration::from_millis(100)).unwrap();
+            end(&mut server, "SHUTDOWN NOSAVE");
+            server.restart().unwrap();
+            let found = server.words("PERSIST.EXISTS half").unwrap();
+            assert_eq!(found, Resp::Int(0), "{told}\n{}", server.log_tail(30));
+            said(&server, "PERSIST.GET before", "1");
+            if appendonly == "yes" {
+                said(&server, "PERSIST.GET seen", "1");
+                if answered.is_some_and(|reply| !reply.is_error()) {
+                    said(&server, "PERSIST.GET first", "1");
+                }
+            }
+        }
+    }
+}
+
 /// The log can't take what is left: a snapshot does, if it can.
 #[test]
 fn a_log_that_fails_at_the_end_is_rescued_by_a_snapshot() {

@@ -5,9 +5,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, fcntl_getlk};
 
@@ -16,7 +17,11 @@ const NAME: &str = "persist.lock";
 
 /// The process that holds the folder, as far as can be told.
 pub fn holder(dir: &Path) -> Option<i32> {
-    let file = File::open(dir.join(NAME)).ok()?;
+    // A pipe of that name must not make this wait.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let mut how = OpenOptions::new();
+    let file = how.read(true).custom_flags(flags).open(dir.join(NAME));
+    let file = file.ok()?;
     holder_of(&file)
 }
 

@@ -107,6 +107,40 @@ fn the_verdict_is_that_of_a_start() {
     assert!(refused > 20 && torn > 2, "{refused} refused, {torn} torn");
 }
 
+/// What is no file where one should be is an error at once, and so is a manifest as long as no other.
+#[test]
+fn pipes_and_endless_files_are_errors_and_not_waited_for() {
+    for name in ["persist.rdb", "persist-aof/persist.aof.manifest"] {
+        for endless in [false, true] {
+            let temp = tempfile::tempdir().unwrap();
+            drop(fill(temp.path(), true));
+            let path = temp.path().join(name);
+            let _ = fs::remove_file(&path);
+            if endless {
+                let file = fs::File::create(&path).unwrap();
+                file.set_len(1 << 40).unwrap();
+            } else {
+                let made = std::process::Command::new("mkfifo").arg(&path).status();
+                assert!(made.unwrap().success());
+            }
+            let said = check(temp.path(), &[]);
+            assert_eq!(said.code, 1, "{said:?}");
+            said.has(match (endless, name.ends_with("rdb")) {
+                (false, _) => "it is a pipe or a device, not a file",
+                (true, true) => "found zeros",
+                (true, false) => "a manifest of at most",
+            });
+        }
+    }
+    // The lock is only looked at.
+    let temp = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(temp.path().join("persist.lock"))
+        .status();
+    assert!(made.unwrap().success());
+    assert_eq!(check(temp.path(), &[]).code, 0);
+}
+
 #[test]
 fn a_bad_file_is_named_with_its_offset_and_what_to_do() {
     let temp = tempfile::tempdir().unwrap();

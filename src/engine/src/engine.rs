@@ -602,7 +602,7 @@ impl Engine {
         self.persist.cancel_asked_rewrite(host)
     }
 
-    /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_durable`]
+    /// PERSIST.SYNC: gives the sequence number to ask [`Engine::is_synced`]
     /// for.
     ///
     /// # Errors
@@ -611,9 +611,12 @@ impl Engine {
         self.persist.ask_sync()
     }
 
-    /// Whether every effect up to `seq` is durable.
-    pub fn is_durable(&self, seq: u64) -> bool {
-        self.persist.is_durable(seq)
+    /// Whether what [`Engine::ask_sync`] gave `seq` for is durable by now.
+    ///
+    /// # Errors
+    /// It isn't, and no log can make it so any more.
+    pub fn is_synced(&self, seq: u64) -> Result<bool, CommandError> {
+        self.persist.is_synced(seq)
     }
 
     /// PERSIST.VERIFY: what is to be checked, for a thread of the host's.
@@ -689,6 +692,18 @@ impl Engine {
     /// too, if there is no log.
     pub fn ask_last_save(&mut self) {
         self.persist.ask_last_save();
+    }
+
+    /// A transaction or script begins.
+    #[inline]
+    pub fn unit_begins(&mut self) {
+        self.persist.unit_begins();
+    }
+
+    /// The server is about to stop in the middle of a transaction or script;
+    /// to be called before [`Engine::shutdown`].
+    pub fn drop_unit(&mut self, host: &mut dyn Host) {
+        self.persist.drop_unit(host);
     }
 
     /// The server stops: writes and syncs the log, takes a last snapshot when

@@ -43,7 +43,7 @@ mod scan;
 mod stream;
 
 pub use judge::{Judgement, highest_mark_of, judge};
-pub use scan::{GroupScanner, ScanStart, Tail, highest_mark, sound_groups};
+pub use scan::{GroupScanner, ScanStart, Tail, highest_mark, highest_mark_in, sound_groups};
 pub use stream::GroupStream;
 
 /// Length in bytes of the line before each payload, CR LF included.

@@ -53,16 +53,6 @@ impl<'a> Section<'a> {
     pub fn new(file: &'a dyn ReadFile, at: u64, end: u64) -> Self {
         Section { file, at, end }
     }
-
-    /// All of it.
-    ///
-    /// # Errors
-    /// Whatever the disk reports.
-    pub fn bytes(mut self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut self, &mut bytes)?;
-        Ok(bytes)
-    }
 }
 
 impl io::Read for Section<'_> {

@@ -87,7 +87,22 @@ fn shorten(file: &fs::File, len: u64) -> io::Result<()> {
 
 impl ReadDisk for OsDisk {
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        Ok(Box::new(OsReadFile(fs::File::open(path)?)))
+        // Else opening a pipe would wait for somebody who writes to it. Files
+        // take no notice.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)?;
+        let kind = file.metadata()?.file_type();
+        // Reading a folder says so itself.
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a pipe or a device, not a file",
+            ));
+        }
+        Ok(Box::new(OsReadFile(file)))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -279,6 +294,26 @@ mod tests {
             OsDisk::PRIVATE.open_append(&b).err().unwrap().kind(),
             io::ErrorKind::NotFound
         );
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let dir = TempDir::new("pipes");
+        let pipe = dir.0.join("pipe");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
+        let zeros = dir.0.join("zeros");
+        std::os::unix::fs::symlink("/dev/zero", &zeros).unwrap();
+        for path in [pipe, zeros] {
+            let refused = OsDisk::PRIVATE.open(&path).err().unwrap();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        }
     }
 
     #[test]

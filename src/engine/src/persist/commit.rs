@@ -134,7 +134,12 @@ impl Persist {
     }
 
     /// A job's manifest is in force.
-    pub(super) fn committed(&mut self, manifest: Manifest) {
+    pub(super) fn committed(&mut self, mut manifest: Manifest) {
+        if let Some(before) = &self.manifest {
+            // A job that begins behind this one has taken numbers since.
+            manifest.next_base_seq = manifest.next_base_seq.max(before.next_base_seq);
+            manifest.next_incr_seq = manifest.next_incr_seq.max(before.next_incr_seq);
+        }
         self.litter
             .retain(|f| !manifest.replaced.iter().any(|r| r.name == f.name));
         self.closing = None;

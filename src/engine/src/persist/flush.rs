@@ -51,6 +51,7 @@ impl Persist {
         self.flush(host);
         let kept = self.is_kept();
         self.owed_seq = 0;
+        self.broken_promise = false;
         kept
     }
 
@@ -70,7 +71,7 @@ impl Persist {
     /// Whether the replies of this pass may leave. What nobody is told of at
     /// its end owes nothing: held replies, keys whose time came.
     fn is_kept(&self) -> bool {
-        self.owed_seq == 0 || (!self.poisoned && !self.is_owing())
+        self.owed_seq == 0 || (!self.poisoned && !self.broken_promise && !self.is_owing())
     }
 
     /// Whether replies of this pass rely on what isn't durable and must be.
@@ -129,7 +130,7 @@ impl Persist {
             FsyncPolicy::No => {
                 // What waited would be lost with the process, and `no` promises
                 // that nothing is.
-                while self.jobs_on_log > 0 && self.wait(host) {}
+                self.wait_for_file(host);
                 if self.write_out(host) {
                     if self.sync_is_asked() {
                         self.sync_inline(host);
@@ -149,7 +150,7 @@ impl Persist {
     pub fn write_early(&mut self, host: &mut dyn Host, wait_us: u64) -> bool {
         self.unwatch(host);
         // Who relies on this would have to wait for such a job anyway.
-        while self.jobs_on_log > 0 && self.wait(host) {}
+        self.wait_for_file(host);
         let now = self.clock.now_ms();
         if let Some(log) = &mut self.log {
             log.seal(now, self.settings.aof_timestamp_enabled);
@@ -166,6 +167,11 @@ impl Persist {
             }
         }
         true
+    }
+
+    /// A job may have the log's file in hand: until it ends. Others may go on.
+    fn wait_for_file(&mut self, host: &mut dyn Host) {
+        while self.jobs_on_log > 0 && self.wait(host) {}
     }
 
     /// Seals and writes early when the open group has grown large; only
@@ -224,8 +230,7 @@ impl Persist {
     /// this returns, by new files if the old one fails, unless even that
     /// failed.
     fn write_and_sync(&mut self, host: &mut dyn Host) {
-        // A job may have the file in hand; it ends. Others may go on.
-        while self.jobs_on_log > 0 && self.wait(host) {}
+        self.wait_for_file(host);
         if self.health.is_ok() && self.write_out(host) {
             self.sync_inline(host);
         }

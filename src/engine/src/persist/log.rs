@@ -23,6 +23,9 @@ struct OpenGroup {
     single_key: bool,
     db: Option<u32>,
     in_multi: bool,
+    /// Where the transaction or script began that runs, or ran last: how long
+    /// `buf` was, and what `effects` and `in_multi` were.
+    unit: (usize, u32, bool),
 }
 
 impl Default for OpenGroup {
@@ -33,6 +36,7 @@ impl Default for OpenGroup {
             single_key: true,
             db: None,
             in_multi: false,
+            unit: (0, 0, false),
         }
     }
 }
@@ -255,6 +259,7 @@ impl Log {
         self.open.single_key = true;
         self.open.db = None;
         self.open.in_multi = false;
+        self.open.unit = (0, 0, false);
     }
 
     /// Writes what is sealed. Must not be called while another thread writes
@@ -455,6 +460,22 @@ impl Log {
     /// replayed.
     pub fn discard_open(&mut self) {
         self.open = OpenGroup::default();
+    }
+
+    /// A transaction or script begins.
+    #[inline]
+    pub fn unit_begins(&mut self) {
+        let open = &mut self.open;
+        open.unit = (open.buf.len(), open.effects, open.in_multi);
+    }
+
+    /// A transaction or script won't be ended: nothing of it may be replayed.
+    /// What stood in the group before it stays.
+    pub fn discard_unit(&mut self) {
+        let open = &mut self.open;
+        let (len, effects, in_multi) = open.unit;
+        open.buf.truncate(len);
+        (open.effects, open.in_multi) = (effects, in_multi);
     }
 
     /// Where the current file began.

@@ -136,6 +136,8 @@ pub struct Persist {
     jobs_on_log: usize,
     /// Replies that leave at the end of this pass rely on effects up to here.
     owed_seq: u64,
+    /// The log was turned off in this pass and could not take what they rely on.
+    broken_promise: bool,
     save: Save,
     rewrite: Rewrite,
     /// What a child that was killed leaves, until its end is told.
@@ -300,6 +302,29 @@ impl Persist {
         host.log(
             Level::Warning,
             "a panic inside a write: the durable keyspace may be half changed. Writes, saves and rewrites are refused until a restart replays the log.",
+        );
+    }
+
+    /// A transaction or script begins. Where nobody says so, one that is told of
+    /// by [`drop_unit`](Self::drop_unit) takes along what the pass logged before.
+    #[inline]
+    pub fn unit_begins(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.unit_begins();
+        }
+    }
+
+    /// The server stops in the middle of a transaction or script, of which no
+    /// file may hold half: what it has logged is dropped.
+    pub fn drop_unit(&mut self, host: &mut dyn Host) {
+        // No last snapshot either, and no mark of a clean end.
+        self.poisoned = true;
+        if let Some(log) = &mut self.log {
+            log.discard_unit();
+        }
+        host.log(
+            Level::Warning,
+            "The server stops in the middle of a transaction or script: what that has done so far is dropped, and no last snapshot is taken.",
         );
     }
 

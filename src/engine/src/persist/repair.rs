@@ -1,10 +1,14 @@
 //! What recovery changes on disk, once it is clear that there will be a start.
 
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
-use crate::io::replace::replace_file;
-use crate::io::{Disk, DiskError, OnPath, Section};
+use crate::io::replace::{sync_then_rename, temp_path};
+use crate::io::{Disk, DiskError, OnPath, ReadFile, Section, append_all};
+
+/// Bytes of a tail that are copied at once.
+const PIECE: usize = 1 << 20;
 
 /// A change of the files that recovery calls for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,10 +151,55 @@ fn set_aside(disk: &dyn Disk, files: &Files, path: &Path, stamp: u64) -> Result<
 fn cut(disk: &dyn Disk, files: &Files, path: &Path, at: u64, stamp: u64) -> Result<(), DiskError> {
     make_quarantine(disk, files)?;
     let file = disk.open(path).on("open", path)?;
-    let tail = Section::new(&*file, at, u64::MAX);
-    let tail = tail.bytes().on("read", path)?;
+    let end = end_of_tail(&*file, path, at)?;
     let name = quarantine_name(path, stamp, &format!(".tail-at-{at}"));
     let kept = free_name(disk, files, &name)?;
-    replace_file(disk, &kept, &files.tag(), &tail).map_err(|e| e.error)?;
+    let temp = temp_path(&kept, &files.tag());
+    if disk.exists(&temp).on("stat", &temp)? {
+        disk.remove(&temp).on("remove", &temp)?;
+    }
+    let copy = disk.create_new(&temp).on("create", &temp)?;
+    let copied = each_piece(&*file, path, (at, end), |piece| {
+        append_all(&*copy, piece).on("write", &temp)
+    });
+    if let Err(e) = copied {
+        // A leftover is harmless: starts remove it.
+        let _ = disk.remove(&temp);
+        return Err(e);
+    }
+    sync_then_rename(disk, &temp, &kept).map_err(|e| e.error)?;
     disk.truncate(path, at).on("truncate", path)
+}
+
+/// Where a tail that begins at `at` ends: without the zeros at its end, if
+/// these are many. A file may claim to be longer than its disk.
+fn end_of_tail(file: &dyn ReadFile, path: &Path, at: u64) -> Result<u64, DiskError> {
+    let (mut here, mut end) = (at, at);
+    each_piece(file, path, (at, u64::MAX), |piece| {
+        if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
+            end = here + last as u64 + 1;
+        }
+        here += piece.len() as u64;
+        Ok(())
+    })?;
+    Ok(end.max(here.min(at + PIECE as u64)))
+}
+
+/// Hands the bytes `at..end` of a file on, some at a time, until that fails.
+fn each_piece(
+    file: &dyn ReadFile,
+    path: &Path,
+    (at, end): (u64, u64),
+    mut take: impl FnMut(&[u8]) -> Result<(), DiskError>,
+) -> Result<(), DiskError> {
+    let mut piece = vec![0; PIECE];
+    let mut section = Section::new(file, at, end);
+    loop {
+        match section.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) => take(&piece[..n])?,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e).on("read", path),
+        }
+    }
 }

@@ -293,6 +293,7 @@ impl Persist {
             health: Health::Ok,
             jobs_on_log: 0,
             owed_seq: 0,
+            broken_promise: false,
             save: Default::default(),
             rewrite: Default::default(),
             doomed: None,

@@ -18,7 +18,7 @@ pub enum Fate {
 
 impl Persist {
     /// Asks that everything logged so far becomes durable soon; gives the
-    /// sequence number that [`Persist::is_durable`] is to be asked for. The
+    /// sequence number that [`Persist::is_synced`] is to be asked for. The
     /// fsync begins with the next flush, in the background, but under
     /// `appendfsync no`, whose writes never wait in memory: there the event
     /// loop waits for it.
@@ -26,20 +26,40 @@ impl Persist {
     /// # Errors
     /// There is no log that could make it durable.
     pub fn ask_sync(&mut self) -> Result<u64, CommandError> {
+        self.refuse_sync()?;
+        self.sync_asked = self.seq;
+        Ok(self.seq)
+    }
+
+    fn refuse_sync(&self) -> Result<(), CommandError> {
         self.refuse_poisoned()?;
         if !self.settings.appendonly {
             return Err(CommandError::text(
                 "ERR the log is off (persist.appendonly no): nothing is durable before the next snapshot",
             ));
         }
-        self.sync_asked = self.seq;
-        Ok(self.seq)
+        Ok(())
     }
 
-    /// Whether every effect up to `seq` is durable, by a log that is in force.
+    /// Whether what [`ask_sync`](Self::ask_sync) gave `seq` for is durable by
+    /// now.
+    ///
+    /// # Errors
+    /// It isn't, and there is no log any more that could make it so.
+    pub fn is_synced(&self, seq: u64) -> Result<bool, CommandError> {
+        if self.is_durable(seq) {
+            return Ok(true);
+        }
+        self.refuse_sync().map(|()| false)
+    }
+
+    /// Whether every effect up to `seq` is durable, by a log that is in force
+    /// or was closed behind it.
     pub fn is_durable(&self, seq: u64) -> bool {
-        let log = self.log.as_ref().filter(|_| self.log_is_in_force());
-        log.is_some_and(|log| log.durable().seq >= seq)
+        match self.log.as_ref().filter(|_| self.log_is_in_force()) {
+            Some(log) => log.durable().seq >= seq,
+            None => self.closing.is_none() && self.closed_at().is_some_and(|at| at >= seq),
+        }
     }
 
     /// What became of the effects up to `seq`, of which nobody may hear
@@ -51,10 +71,12 @@ impl Persist {
             Fate::Failed
         } else if self.holds_writers() || self.is_asked_for(seq) {
             Fate::Open
-        } else {
-            // The log was turned off meanwhile, and closed; or the window of
-            // `everysec` is small enough again.
+        } else if self.log_is_in_force() {
+            // The window of `everysec` is small enough again.
             Fate::Kept
+        } else {
+            // The log was turned off meanwhile, and could not take it.
+            Fate::Failed
         }
     }
 

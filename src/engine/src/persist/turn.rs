@@ -35,6 +35,11 @@ impl Persist {
         self.log.is_some() && self.manifest.as_ref().is_some_and(|m| !is_closed(m))
     }
 
+    /// Where a log that was turned off ends: the number of its last change.
+    pub(super) fn closed_at(&self) -> Option<u64> {
+        self.manifest.as_ref()?.closed_at
+    }
+
     /// Turns the log on while the server runs; a rewrite does the rest.
     ///
     /// # Errors
@@ -62,7 +67,7 @@ impl Persist {
     pub(super) fn turn_off(&mut self, host: &mut dyn Host) -> Result<(), DiskError> {
         self.cancel_rewrite(host, "the log was turned off");
         self.drain(host);
-        let in_force = self.log_is_in_force();
+        let (in_force, holds) = (self.log_is_in_force(), self.holds());
         let written = match in_force {
             true => self.finish_log(),
             false => Ok(()),
@@ -76,6 +81,8 @@ impl Persist {
         };
         // What couldn't be made durable is left to the next snapshot.
         let end = log.durable();
+        // Who wrote before this was promised more, and isn't answered yet.
+        self.broken_promise = holds && self.owed_seq > end.seq;
         end_at(&mut manifest, end);
         manifest.closed_at = Some(end.seq);
         let result = commit(&*self.disk, &self.files, &manifest);

@@ -22,6 +22,10 @@ pub(super) struct Image {
     len: u64,
 }
 
+/// No manifest is as long, in bytes: some 300,000 files.
+const MANIFEST_MAX: u64 = 64 << 20;
+/// What to do about a bad one.
+const MANIFEST_ADVICE: &str = "Restore the manifest from a backup of the same folder, or let `redis-persist repair` make it again in a copy.";
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 18;
 
@@ -31,9 +35,9 @@ impl Image {
         BufReader::with_capacity(PIECE, Section::new(&*self.file, 0, end))
     }
 
-    /// What stands from `at` to `end`.
-    fn rest(&self, at: u64, end: u64) -> io::Result<Vec<u8>> {
-        Section::new(&*self.file, at, end).bytes()
+    /// Some of what stands from `at` on.
+    fn part(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(into, at)
     }
 }
 
@@ -112,10 +116,14 @@ impl Loader<'_> {
             }
             return Ok(None);
         }
+        let len = self.disk.len(path).on("stat", path)?;
+        if len > MANIFEST_MAX {
+            let expected = format!("a manifest of at most {MANIFEST_MAX} bytes");
+            let error = FormatError::new(0, expected, format!("{len} bytes"));
+            return Err(damaged(path, &error, MANIFEST_ADVICE));
+        }
         let bytes = read_file(self.disk, path)?;
-        let manifest = Manifest::parse(&bytes).map_err(|e| {
-            damaged(path, &e, "Restore the manifest from a backup of the same folder, or let `redis-persist repair` make it again in a copy.")
-        })?;
+        let manifest = Manifest::parse(&bytes).map_err(|e| damaged(path, &e, MANIFEST_ADVICE))?;
         for name in manifest.needed() {
             let file = self.files.in_log(name);
             if !self.disk.exists(&file).on("stat", &file)? {
@@ -196,8 +204,8 @@ impl Loader<'_> {
         // first nobody asks.
         let mut marks = vec![0; images.len()];
         for ((mark, image), file) in marks.iter_mut().zip(&images).zip(&manifest.incrs).skip(1) {
-            let rest = |at| image.rest(at, image.len);
-            let found = highest_mark_of(image.first(image.len), image.len, manifest.history, rest);
+            let part = |at, into: &mut [u8]| image.part(at, into);
+            let found = highest_mark_of(image.first(image.len), image.len, manifest.history, part);
             *mark = found.on("read", &self.files.in_log(&file.name))?;
         }
         let used = images.iter().rposition(|image| image.len > 0);
@@ -305,8 +313,8 @@ impl Loader<'_> {
             sound.effects += u64::from(group.header.effects);
             progress.at(group.end());
         };
-        let rest = |at| image.rest(at, counted);
-        let judged = judge(image.first(counted), counted, start, visit, rest);
+        let part = |at, into: &mut [u8]| image.part(at, into);
+        let judged = judge(image.first(counted), counted, start, visit, part);
         let judged = judged.on("read", &path)?;
         match judged.tail {
             Tail::Clean => {}

@@ -1,12 +1,11 @@
 //! Judging how a log file ends while it is read group by group: what
 //! [`super::GroupScanner`] does with a file that is in memory as a whole. Only
-//! one group is held at a time, and from a bad one on what follows, since
-//! every byte of that is looked at.
+//! one group is held at a time, and of what follows a bad one a part.
 
 use std::io::{self, Read};
 
-use super::scan::{tail_at_bad_group, tail_at_end};
-use super::{Group, GroupStream, ScanStart, Tail, highest_mark};
+use super::scan::{highest_mark_in, tail_at_bad_group, tail_at_end};
+use super::{Group, GroupStream, ScanStart, Tail};
 use crate::format::{HistoryId, ReadError};
 
 /// What a file's groups are, and how it ends.
@@ -23,8 +22,9 @@ pub struct Judgement {
 }
 
 /// Goes through the `len` bytes of a file, by the rules of
-/// [`super::GroupScanner`]. `rest` gives what stands from an offset on, up to
-/// `len`; it is asked only about a bad group.
+/// [`super::GroupScanner`]. `read` gives bytes at an offset, as
+/// [`ReadFile::read_at`](crate::io::ReadFile::read_at) does; it is asked only
+/// about a bad group and what follows.
 ///
 /// # Errors
 /// The file can't be read.
@@ -33,7 +33,7 @@ pub fn judge<R: Read>(
     len: u64,
     start: ScanStart,
     mut visit: impl FnMut(&Group<'_>),
-    rest: impl FnOnce(u64) -> io::Result<Vec<u8>>,
+    read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
 ) -> io::Result<Judgement> {
     let mut groups = GroupStream::new(file, len, start);
     let bad = loop {
@@ -49,7 +49,7 @@ pub fn judge<R: Read>(
         None => tail_at_end(at, due, start.durable),
         Some(why) if groups.is_out_of_turn() => Tail::Corrupt { at, why },
         Some(why) => {
-            let mark = highest_mark(&rest(at)?, groups.history()).max(start.durable);
+            let mark = highest_mark_in(read, (at, len), groups.history())?.max(start.durable);
             tail_at_bad_group(at, due, mark, why)
         }
     };
@@ -61,8 +61,8 @@ pub fn judge<R: Read>(
     })
 }
 
-/// The highest mark in the `len` bytes of a file, as [`highest_mark`] finds it
-/// in memory; `rest` as for [`judge`].
+/// The highest mark in the `len` bytes of a file, as [`highest_mark`](super::highest_mark) finds it
+/// in memory; `read` as for [`judge`].
 ///
 /// # Errors
 /// The file can't be read.
@@ -70,7 +70,7 @@ pub fn highest_mark_of<R: Read>(
     file: R,
     len: u64,
     history: HistoryId,
-    rest: impl FnOnce(u64) -> io::Result<Vec<u8>>,
+    read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
 ) -> io::Result<u64> {
     let mut groups = GroupStream::new(file, len, ScanStart::default());
     let mut mark = 0;
@@ -85,6 +85,6 @@ pub fn highest_mark_of<R: Read>(
             Err(ReadError::Format(_)) => break,
         }
     }
-    let rest = highest_mark(&rest(groups.end())?, Some(history));
+    let rest = highest_mark_in(read, (groups.end(), len), Some(history))?;
     Ok(mark.max(rest))
 }

@@ -1,43 +1,156 @@
 //! Going through a log file's groups, and judging how it ends.
 
+use std::io;
+
 use super::chain::Due;
-use super::{GROUP_HEADER_LEN, GROUP_MAGIC, Group, UnverifiedGroup, group_at};
+use super::{C_AT, GROUP_HEADER_LEN, GROUP_MAGIC, Group, UnverifiedGroup, group_at};
+use crate::base::checksum::Crc64;
 use crate::format::{FormatError, HistoryId};
 
 /// The highest mark in a part of a file that starts anywhere, damaged or not:
 /// of lines whose check holds and, if given, of that history. 0 if there is
 /// none. Groups that verify are stepped over whole.
 pub fn highest_mark(bytes: &[u8], history: Option<HistoryId>) -> u64 {
-    let (mut mark, mut at) = (0, 0);
+    let read = |at: u64, into: &mut [u8]| {
+        let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..));
+        let mut rest = rest.unwrap_or_default();
+        io::Read::read(&mut rest, into)
+    };
+    // Memory can be read.
+    highest_mark_in(read, (0, bytes.len() as u64), history).unwrap_or(0)
+}
+
+/// As [`highest_mark`], of the bytes `from..end` of a file, of which `read`
+/// gives parts, as [`ReadFile::read_at`](crate::io::ReadFile::read_at) does.
+/// However many these are, a small part is in memory at a time: a file may
+/// claim to be longer than that.
+///
+/// # Errors
+/// Those of `read`.
+pub fn highest_mark_in(
+    read: impl FnMut(u64, &mut [u8]) -> io::Result<usize>,
+    (from, end): (u64, u64),
+    history: Option<HistoryId>,
+) -> io::Result<u64> {
+    let mut window = Window {
+        read,
+        end,
+        start: from,
+        bytes: Vec::new(),
+    };
+    let (mut mark, mut at) = (0, from);
     // A value may be made of lines that each claim the rest of the file: don't
     // let checking them take forever. Then lines are read inside groups, too.
-    let mut budget = bytes.len().saturating_mul(4) as u64;
-    while let Some(rest) = bytes.get(at..) {
-        let Some(hash) = rest.iter().position(|&byte| byte == b'#') else {
-            break;
-        };
-        at += hash;
-        let rest = bytes.get(at..).unwrap_or_default();
-        at += 1;
-        if !rest.starts_with(GROUP_MAGIC) {
-            continue;
+    let mut budget = end.saturating_sub(from).saturating_mul(4);
+    loop {
+        let piece = window.at(at, 1)?;
+        if piece.is_empty() {
+            return Ok(mark);
         }
-        let Ok(line) = UnverifiedGroup::parse_line(rest, 0) else {
+        let Some(hash) = piece.iter().position(|&byte| byte == b'#') else {
+            at += piece.len() as u64;
             continue;
         };
-        if history.is_some_and(|ours| ours != line.header.history) {
+        at += hash as u64;
+        let rest = window.at(at, GROUP_HEADER_LEN)?;
+        let line = match rest.starts_with(GROUP_MAGIC) {
+            true => UnverifiedGroup::parse_line(rest, 0).ok(),
+            false => None,
+        };
+        let ours = |line: &UnverifiedGroup| history.is_none_or(|ours| ours == line.header.history);
+        let Some(line) = line.filter(ours) else {
+            at += 1;
             continue;
-        }
+        };
         mark = mark.max(line.header.durable);
-        let Some(left) = budget.checked_sub(line.payload_len.min(rest.len() as u64)) else {
-            continue;
+        at += match budget.checked_sub(window.cost(at, &line)) {
+            Some(rest) => {
+                budget = rest;
+                match window.verifies(at, &line)? {
+                    true => GROUP_HEADER_LEN as u64 + line.payload_len,
+                    false => 1,
+                }
+            }
+            None => 1,
         };
-        budget = left;
-        if let Ok(group) = group_at(bytes, at - 1) {
-            at = usize::try_from(group.end()).unwrap_or(usize::MAX);
+    }
+}
+
+/// A part of a file that is read piece by piece.
+struct Window<R> {
+    read: R,
+    end: u64,
+    /// Where `bytes` stand.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// Bytes that are in memory.
+const PIECE: u64 = 1 << 18;
+
+impl<R: FnMut(u64, &mut [u8]) -> io::Result<usize>> Window<R> {
+    /// What stands from `at` on: at least `least` bytes, if there are so many.
+    fn at(&mut self, at: u64, least: usize) -> io::Result<&[u8]> {
+        let known = at.checked_sub(self.start).map(|skip| skip as usize);
+        let known = known.filter(|skip| {
+            let is_end = self.start + self.bytes.len() as u64 >= self.end;
+            *skip <= self.bytes.len() && (self.bytes.len() - skip >= least || is_end)
+        });
+        if let Some(skip) = known {
+            return Ok(&self.bytes[skip..]);
+        }
+        let want = PIECE.min(self.end.saturating_sub(at)) as usize;
+        self.start = at;
+        self.bytes.resize(want, 0);
+        let mut got = 0;
+        while let Some(into) = self.bytes.get_mut(got..).filter(|into| !into.is_empty()) {
+            match (self.read)(at + got as u64, into) {
+                // It is shorter than it was.
+                Ok(0) => break,
+                Ok(n) => got += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.bytes.truncate(got);
+        if got < want {
+            self.end = at + got as u64;
+        }
+        Ok(&self.bytes)
+    }
+
+    /// How many bytes have to be read to verify the group at `at`, and to come
+    /// back if it doesn't.
+    fn cost(&self, at: u64, line: &UnverifiedGroup) -> u64 {
+        let left = line.payload_len.min(self.end - at);
+        let known = self.start + self.bytes.len() as u64;
+        match at + GROUP_HEADER_LEN as u64 + left <= known {
+            true => left,
+            false => left.max(PIECE),
         }
     }
-    mark
+
+    /// Whether the group at `at`, whose line this is, is whole.
+    fn verifies(&mut self, at: u64, line: &UnverifiedGroup) -> io::Result<bool> {
+        let end = (at + GROUP_HEADER_LEN as u64).checked_add(line.payload_len);
+        if end.is_none_or(|end| end > self.end) {
+            return Ok(false);
+        }
+        let mut crc = Crc64::new();
+        let head = self.at(at, GROUP_HEADER_LEN)?;
+        crc.update(head.get(..C_AT).unwrap_or_default());
+        let (mut at, mut left) = (at + GROUP_HEADER_LEN as u64, line.payload_len);
+        while left > 0 {
+            let piece = self.at(at, 1)?;
+            let n = (piece.len() as u64).min(left);
+            if n == 0 {
+                return Ok(false);
+            }
+            crc.update(&piece[..n as usize]);
+            (at, left) = (at + n, left - n);
+        }
+        Ok(crc.finish() == line.crc)
+    }
 }
 
 /// Visits the groups that verify in a part of a file that starts anywhere,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::format::resp::push_command;
 use proptest::prelude::*;
+use std::io::Read;
 
 fn history() -> HistoryId {
     HistoryId::new([0xAB; 16]).unwrap()
@@ -85,8 +86,8 @@ fn scan(bytes: &[u8], start: ScanStart) -> (Vec<Group<'_>>, Tail) {
         assert_eq!(*group, groups[seen]);
         seen += 1;
     };
-    let rest = |at| Ok(bytes[at as usize..].to_vec());
-    let judged = judge(bytes, bytes.len() as u64, start, visit, rest).unwrap();
+    let part = |at: u64, into: &mut [u8]| (&bytes[at as usize..]).read(into);
+    let judged = judge(bytes, bytes.len() as u64, start, visit, part).unwrap();
     assert_eq!(
         judged,
         Judgement {
@@ -98,7 +99,7 @@ fn scan(bytes: &[u8], start: ScanStart) -> (Vec<Group<'_>>, Tail) {
     );
     assert_eq!(seen, groups.len());
     assert_eq!(
-        highest_mark_of(bytes, bytes.len() as u64, history(), rest).unwrap(),
+        highest_mark_of(bytes, bytes.len() as u64, history(), part).unwrap(),
         highest_mark(bytes, Some(history()))
     );
     (groups, tail)
@@ -418,4 +419,44 @@ proptest! {
         prop_assert_eq!(changed, tail != Tail::Clean);
         prop_assert_eq!(good == 4, !changed);
     }
+}
+
+/// Wherever a line stands in what is read at once, and however long the file claims to be: it is found, and little memory is
+/// enough.
+#[test]
+fn marks_are_found_piece_by_piece() {
+    let w = four();
+    let line = w.bytes.len() - GROUP_HEADER_LEN - 60;
+    for skip in 0..=2 * GROUP_HEADER_LEN + 80 {
+        let mut bytes = vec![b'x'; (1 << 18) - skip];
+        bytes.extend_from_slice(&w.bytes[..w.bytes.len() - 1]);
+        assert_eq!(highest_mark(&bytes, Some(history())), 3, "{skip}");
+        bytes.truncate((1 << 18) - skip + line);
+        bytes.resize(1 << 19, b'#');
+        assert_eq!(highest_mark(&bytes, Some(history())), 3, "{skip}");
+    }
+    // A group that verifies is stepped over, marks in its value included, in however many pieces it is read.
+    let mut inner = Writer::new(50, 0);
+    inner.group(1, 49);
+    let mut outer = Writer::new(1, 0);
+    outer.group(2, 1);
+    let mut value = vec![b'x'; 3 << 18];
+    value[1 << 18..][..inner.bytes.len()].copy_from_slice(&inner.bytes);
+    let mut group = vec![0; GROUP_HEADER_LEN];
+    push_command(&mut group, &[b"SET", b"k", &value]);
+    seal(&mut group, &outer.header(1, 2)).unwrap();
+    let whole = [b"torn".as_slice(), &group].concat();
+    assert_eq!(highest_mark(&whole, Some(history())), 2);
+    let damaged = &whole[..whole.len() - 1];
+    assert_eq!(highest_mark(damaged, Some(history())), 49);
+    // Zeros that nobody wrote.
+    let len = 100 << 20;
+    let mut most = 0;
+    let zeros = |_, into: &mut [u8]| {
+        most = most.max(into.len());
+        into.fill(0);
+        Ok(into.len())
+    };
+    assert_eq!(highest_mark_in(zeros, (7, len), None).unwrap(), 0);
+    assert!(most <= 1 << 18, "{most}");
 }

@@ -8,7 +8,7 @@ use super::judge::End;
 use super::traffic::Commands;
 use super::watched::Watched;
 use crate::base::random::{Random, SeededRandom};
-use crate::engine::{Call, OpenError};
+use crate::engine::{Call, Fate, OpenError};
 use crate::host::ChildEnd;
 use crate::io::faulty::{Faults, FaultyDisk};
 use crate::io::mem::MemDisk;
@@ -99,8 +99,11 @@ pub struct Life {
     saving: Option<(String, usize)>,
     /// The state after the last command of this pass that changed something
     /// and whose reply leaves at the pass's end: what was acknowledged before
-    /// under another policy was promised less.
-    accepted: Option<usize>,
+    /// under another policy was promised less. And whether that one did promise
+    /// it, should the log be turned off before the reply.
+    accepted: Option<(usize, bool)>,
+    /// The states after changes whose replies are held back.
+    held: Vec<usize>,
 }
 
 const POLICIES: [FsyncPolicy; 3] = [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
@@ -153,6 +156,7 @@ impl Life {
             settings,
             saving: None,
             accepted: None,
+            held: Vec::new(),
         };
         life.remember();
         // Before the first command there is nothing to lose.
@@ -288,7 +292,7 @@ impl Life {
             let n = if atomic { 1 + self.rng.below(3) } else { 1 };
             // Who is held is promised nothing by the end of the pass.
             let held = !atomic && self.rng.below(2) == 0 && self.rig.engine.holds();
-            let mut accepted = false;
+            let (mut accepted, mut waits) = (false, false);
             for _ in 0..n {
                 let (db, argv) = self.commands.draw(&mut self.rng, self.rig.clock_ms());
                 let args: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
@@ -300,7 +304,9 @@ impl Life {
                     ..Call::default()
                 };
                 self.rig.call(call, &args);
-                accepted |= !held && self.rig.info("seq") != before;
+                let changed = self.rig.info("seq") != before;
+                accepted |= !held && changed;
+                waits |= held && changed;
                 let mut line = args.join(&b' ').escape_ascii().to_string();
                 line.truncate(60);
                 let mark = match (atomic, held) {
@@ -319,7 +325,10 @@ impl Life {
                 accepted = true;
             }
             if accepted {
-                self.accepted = Some(self.newest());
+                self.accepted = Some((self.newest(), self.rig.engine.holds()));
+            }
+            if waits {
+                self.held.push(self.newest());
             }
         }
         told
@@ -367,15 +376,25 @@ impl Life {
             let healthy = self.rig.info("aof_last_write_status") == "ok";
             // Even while the log is broken: whatever was accepted was.
             let always = self.rig.engine.settings().appendfsync == FsyncPolicy::Always;
-            if let Some(accepted) = accepted.filter(|_| always) {
-                self.promise.power = self.promise.power.max(accepted);
-                self.promise.kill = self.promise.kill.max(accepted);
+            if let Some((accepted, _)) = accepted.filter(|_| always) {
+                self.is_told(accepted);
             }
             if healthy && !busy {
                 self.promise.kill = self.promise.kill.max(newest);
             }
+        } else if good
+            && !self.rig.engine.settings().appendonly
+            && let Some((accepted, true)) = accepted
+        {
+            self.is_told(accepted);
         }
         format!("pass {good}")
+    }
+
+    /// Somebody is told of a change after which this was the state.
+    fn is_told(&mut self, state: usize) {
+        self.promise.power = self.promise.power.max(state);
+        self.promise.kill = self.promise.kill.max(state);
     }
 
     /// Time goes by; the end of a child is told, jobs end.
@@ -395,8 +414,15 @@ impl Life {
         self.rig.info("aof_enabled") == "1" && self.rig.info("aof_turning_on") == "0"
     }
 
-    /// What INFO says is durable.
+    /// What INFO says is durable, and who needn't wait any more.
     fn hear_promises(&mut self) {
+        for state in std::mem::take(&mut self.held) {
+            match self.rig.engine.fate(self.states[state].seq) {
+                Fate::Open => self.held.push(state),
+                Fate::Kept => self.is_told(state),
+                Fate::Failed => {}
+            }
+        }
         if self.log_promises()
             && let Ok(seq) = self.rig.info("durable_seq").parse::<u64>()
             && let Some(i) = self.states.iter().rposition(|s| s.seq <= seq)

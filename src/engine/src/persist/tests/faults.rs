@@ -2,14 +2,18 @@
 //! acknowledged, writes are refused while the log is broken, and all heals
 //! once the disk works again.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::driver::{Life, Told, any_settings, first_seed, rounds};
 use super::judge::{End, check_folder, judge};
 use crate::base::random::SeededRandom;
+use crate::engine::{Call, Fate};
+use crate::format::manifest::Manifest;
 use crate::host::ChildEnd;
 use crate::io::faulty::{Fault, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
+use crate::io::read_file;
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 
@@ -268,6 +272,87 @@ fn a_log_turned_off_while_broken_ends_where_it_was_written() {
         "{:?}",
         rig.host.lines
     );
+}
+
+/// The fsync that is to end a log fails: who was promised one isn't told that
+/// all is well. Else all are, also those who are held or wait in PERSIST.SYNC.
+#[test]
+fn a_log_that_is_turned_off_tells_what_became_of_the_last_writes() {
+    let off = Settings {
+        appendonly: false,
+        ..settings(FsyncPolicy::Always)
+    };
+    for fails in [true, false] {
+        let (mem, faults, mut rig) = rig(settings(FsyncPolicy::Always));
+        rig.run("SET a 1");
+        assert!(rig.pass());
+        let held = Call {
+            held: true,
+            ..Call::default()
+        };
+        rig.call(held, &[b"SET", b"b", b"1"]);
+        let until = rig.engine.seq();
+        assert_eq!(rig.engine.fate(until), Fate::Open);
+        rig.run("SET c 1");
+        let all = rig.engine.ask_sync().unwrap();
+        if fails {
+            faults.set_on(Op::Sync, 1, Fault::once(EIO));
+        }
+        rig.engine.apply(&mut rig.host, off.clone());
+        assert_eq!(rig.pass(), !fails, "c's reply, fails: {fails}");
+        let fate = if fails { Fate::Failed } else { Fate::Kept };
+        assert_eq!(rig.engine.fate(until), fate);
+        let synced = rig.engine.is_synced(all);
+        assert_eq!(synced.is_err(), fails, "{synced:?}");
+        assert!(fails || synced == Ok(true));
+        let left = mem.crash(Crash::DropUnsynced);
+        let mut back = Rig::open(Arc::new(left), off.clone()).unwrap();
+        let found = if fails { "nil nil" } else { "\"1\" \"1\"" };
+        assert_eq!(back.run("MGET b c"), format!("[{found}]"));
+        // From now on nothing is promised, and nobody is cut off.
+        assert_eq!(rig.run("SET d 1"), "OK");
+        assert!(rig.pass());
+        assert!(rig.engine.ask_sync().is_err());
+    }
+}
+
+/// A base is put in force behind a commit that is still under way, and fails.
+/// A manifest that names it may be in place, so another mustn't get its name.
+#[test]
+fn numbers_taken_behind_a_commit_under_way_stay_taken() {
+    for n in 1.. {
+        let (mem, faults, mut rig) = rig(settings(FsyncPolicy::Everysec));
+        rig.run("SET a 1");
+        rig.settle();
+        rig.engine.rewrite(&mut rig.host).unwrap();
+        rig.pass();
+        rig.exec.0.lock().unwrap().stalled = true;
+        rig.tick(100);
+        // The old file's end is being committed, and the child has its base.
+        let end = rig.host.child.take().unwrap();
+        rig.engine.child_done(&mut rig.host, end);
+        faults.set(n, Fault::once(EIO));
+        let before = faults.hits();
+        rig.exec.0.lock().unwrap().stalled = false;
+        rig.settle();
+        if faults.hits() == before {
+            assert!(n > 10, "{n} operations");
+            break;
+        }
+        let failed = rig.info("aof_rewrites") == "0";
+        rig.run("SET b 1");
+        let _ = rig.engine.rewrite(&mut rig.host);
+        rig.settle();
+        rig.settle();
+        let left = mem.crash(Crash::DropUnsynced);
+        let bytes = read_file(&left, Path::new("/data/persist-aof/persist.aof.manifest")).unwrap();
+        let base = Manifest::parse(&bytes).unwrap().base.unwrap();
+        let lines = &rig.host.lines;
+        assert_eq!(base.seq, 3, "fault {n}, failed: {failed}, {lines:#?}");
+        check_folder(&left);
+        let mut back = Rig::open(Arc::new(left), settings(FsyncPolicy::Everysec)).unwrap();
+        assert_eq!(back.run("MGET a b"), "[\"1\" \"1\"]");
+    }
 }
 
 /// A rewrite that was cancelled while it waited for the fork slot leaves a

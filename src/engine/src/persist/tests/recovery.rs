@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::base::clock::Clock;
 use crate::io::faulty::{Fault, FaultyDisk, Op};
 use crate::io::mem::{Crash, MemDisk};
-use crate::io::{Disk, ReadDisk};
+use crate::io::{Disk, ReadDisk, append_all};
 use crate::settings::{FsyncPolicy, Settings};
 use crate::testing::{Rig, disk, settings};
 
@@ -295,6 +295,36 @@ fn another_data_set_is_refused() {
         "{error}"
     );
     assert_eq!(d.ops(), ops, "a refusal changes nothing");
+}
+
+/// A file may have become longer than anybody wrote: what is cut is kept, but not all those zeros.
+#[test]
+fn a_torn_end_of_zeros_is_cut_and_not_kept_whole() {
+    const MIB: usize = 1 << 20;
+    for (zeros, behind, kept) in [
+        (5 * MIB, &b""[..], MIB),
+        (5 * MIB, b"x", 5 * MIB + 1),
+        (10, b"", 10),
+    ] {
+        let d = disk();
+        let mut rig = open(&d, settings(FsyncPolicy::Always));
+        rig.run("SET a 1");
+        assert!(rig.pass());
+        let left = d.crash(Crash::DropUnsynced);
+        let path = Path::new("/data/persist-aof/persist.aof.1.incr.aof");
+        let len = ReadDisk::len(&left, path).unwrap();
+        let file = left.open_append(path).unwrap();
+        append_all(&*file, &vec![0; zeros]).unwrap();
+        append_all(&*file, behind).unwrap();
+        file.sync().unwrap();
+        let mut back = open(&left, settings(FsyncPolicy::Always));
+        assert_eq!(back.run("GET a"), "\"1\"");
+        assert_eq!(ReadDisk::len(&left, path).unwrap(), len);
+        let names = left.list(Path::new("/data/quarantine")).unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let tail = Path::new("/data/quarantine").join(&names[0]);
+        assert_eq!(ReadDisk::len(&left, &tail).unwrap(), kept as u64);
+    }
 }
 
 #[test]
