@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, fcntl_lock};
@@ -41,6 +42,7 @@ pub fn acquire(dir: &Path, create: bool) -> Result<Lock, String> {
         .write(true)
         .create(create)
         .truncate(false)
+        .mode(0o600)
         .open(&path);
     let file = match opened {
         Ok(file) => file,
