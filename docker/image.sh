@@ -17,7 +17,13 @@ fail() { printf 'image: %s\n' "$*" >&2; exit 1; }
 docker info >/dev/null 2>&1 || fail "no Docker engine answers (docker info)"
 
 for base in "$builder" "$host"; do
-    docker image inspect "$base" >/dev/null 2>&1 && continue
+    if made=$(docker image inspect --format '{{index .Config.Labels "org.redis-persist.stand-in.made"}}' "$base" 2>/dev/null); then
+        stand_in=$(docker image inspect --format '{{index .Config.Labels "org.redis-persist.stand-in"}}' "$base")
+        if [ -n "$stand_in" ] && [ "$made" != "$(bash "$here/stand-in.sh" --made)" ]; then
+            bash "$here/stand-in.sh" "$base"
+        fi
+        continue
+    fi
     said=$(docker pull --quiet "$base" 2>&1) && continue
     # Only a registry that can't be reached is stood in for. One that doesn't know the name is right.
     case $said in

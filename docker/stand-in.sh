@@ -4,6 +4,7 @@
 # them: the server in PATH, the user 999, /data, docker-entrypoint.sh. The label org.redis-persist.stand-in tells them
 # from real ones; `docker rmi NAME` makes room for those.
 #
+#   docker/stand-in.sh --made       what the label org.redis-persist.stand-in.made says of those that it makes today
 #   docker/stand-in.sh NAME...      redis:7, redis:8, valkey/valkey:8, valkey/valkey:9 or rust:1-bookworm
 #
 # Debian's packages come from the mirror of this machine, Valkey 9 from the Python package index (tests/hosts.sh).
@@ -13,6 +14,13 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
 label=org.redis-persist.stand-in
+# By what it was made: image.sh makes it again when that has changed.
+made=$(cat "$here/stand-in.sh" "$here/stand-in-entrypoint.sh" | sha256sum | cut -c 1-16)
+
+if [ "${1:-}" = --made ]; then
+    echo "$made"
+    exit
+fi
 
 say() { printf 'stand-in: %s\n' "$*"; }
 fail() { printf 'stand-in: %s\n' "$*" >&2; exit 1; }
@@ -58,7 +66,7 @@ host() {
         --customize-hook='install -d -o 999 -g 999 "$1"/data'
     docker import --change 'WORKDIR /data' --change 'VOLUME /data' --change 'EXPOSE 6379' \
         --change 'ENTRYPOINT ["docker-entrypoint.sh"]' --change "CMD [\"$kind-server\"]" \
-        --change "LABEL $label=$image" "$temp/system.tar" "$image" >/dev/null
+        --change "LABEL $label=$image $label.made=$made" "$temp/system.tar" "$image" >/dev/null
 }
 
 builder() {
@@ -72,7 +80,7 @@ builder() {
         --customize-hook="cp -a '$toolchain'/lib/*.so* '$toolchain/lib/rustlib' \"\$1\"/usr/local/rust/lib/" \
         --customize-hook="cp -a '$registry/index' '$registry/cache' \"\$1\"/usr/local/cargo/registry/"
     docker import --change 'ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' \
-        --change 'ENV CARGO_HOME=/usr/local/cargo CARGO_NET_OFFLINE=true' --change "LABEL $label=$image" \
+        --change 'ENV CARGO_HOME=/usr/local/cargo CARGO_NET_OFFLINE=true' --change "LABEL $label=$image $label.made=$made" \
         "$temp/system.tar" "$image" >/dev/null
 }
 

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use persist_tools::raw::Resp;
-use persist_tools::server::{Server, module_path, workspace};
+use persist_tools::server::{Server, module_path, wait_until, workspace};
 
 fn backup(server: &Server, folder: &Path) -> Output {
     Command::new(workspace().join("docker/backup.sh"))
@@ -87,6 +88,121 @@ fn a_backup_under_writes_is_a_moment_of_the_data() {
     assert_eq!(a, b);
     assert!((before..=after).contains(&a), "{before} to {after}: {a}");
     assert_eq!(restored.persist_info("aof_enabled").unwrap(), "1");
+}
+
+/// 0 if there is no such key.
+fn count(server: &Server, key: &str) -> i64 {
+    let found = server.words(&format!("PERSIST.GET {key}")).unwrap();
+    found.text().map_or(0, |text| text.parse().unwrap())
+}
+
+/// Stops those who wait for this, also at a panic.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The files themselves, as the README says.
+#[test]
+fn the_log_of_a_running_server_may_be_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::builder()
+        .with_module()
+        .config("persist.auto-aof-rewrite-min-size", "64kb")
+        .config("persist.auto-aof-rewrite-percentage", "1")
+        .start()
+        .unwrap();
+    let stop = AtomicBool::new(false);
+    let value = "x".repeat(500);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut client = server.raw().unwrap();
+            while !stop.load(Ordering::SeqCst) {
+                let set = format!("PERSIST.SET filler {value}");
+                for line in ["MULTI", "PERSIST.INCR a", &set, "PERSIST.INCR b", "EXEC"] {
+                    assert!(!client.words(line).unwrap().is_error());
+                }
+            }
+        });
+        let end = AtEnd(&stop);
+        for n in 0..6 {
+            server
+                .words("CONFIG SET persist.auto-aof-rewrite-percentage 0")
+                .unwrap();
+            let idle = || {
+                let fields = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"];
+                let mut fields = fields.iter().map(|field| server.persist_info(field));
+                fields.all(|field| field.is_ok_and(|value| value == "0"))
+            };
+            wait_until(
+                "the end of rewrites",
+                Duration::from_secs(60),
+                || Ok(idle()),
+            )
+            .unwrap();
+            let before = count(&server, "a");
+            let copy = dir.path().join(n.to_string());
+            let (from, to) = (
+                server.data_dir().join("persist-aof"),
+                copy.join("persist-aof"),
+            );
+            std::fs::create_dir_all(&to).unwrap();
+            let names: Vec<_> = std::fs::read_dir(&from).unwrap().flatten().collect();
+            for name in names.iter().map(|entry| entry.file_name()) {
+                // As with large files.
+                std::thread::sleep(Duration::from_millis(100));
+                std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+            }
+            let after = count(&server, "a");
+            server
+                .words("CONFIG SET persist.auto-aof-rewrite-percentage 1")
+                .unwrap();
+            // So that the next copy comes after one, or would be in its way.
+            let rewrites = server.persist_info("aof_rewrites").unwrap();
+            wait_until("a rewrite", Duration::from_secs(60), || {
+                Ok(server.persist_info("aof_rewrites")? != rewrites)
+            })
+            .unwrap_or_else(|e| {
+                let info = server.words("PERSIST.INFO persistence").unwrap().text();
+                panic!("{e}: {}\n{}", info.unwrap(), server.log_tail(20));
+            });
+            let restored = server_on(&copy, "yes");
+            let a = count(&restored, "a");
+            assert_eq!(a, count(&restored, "b"));
+            assert!((before..=after).contains(&a), "{before} to {after}: {a}");
+        }
+        drop(end);
+        writer.join().unwrap();
+    });
+}
+
+/// As between machines: the server is stopped, its folder copied.
+#[test]
+fn a_folder_goes_to_another_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::builder().with_module().start().unwrap();
+    for line in ["SET a 1", "SAVE", "RPUSH l a b", "SET a 2"] {
+        assert!(!server.words(&format!("PERSIST.{line}")).unwrap().is_error());
+    }
+    server.shutdown(true).unwrap();
+    let there = dir.path().join("there");
+    let copied = Command::new("cp")
+        .arg("-r")
+        .args([&server.data_dir(), &there])
+        .status();
+    assert!(copied.unwrap().success());
+    // Nothing in it tells of the old place.
+    std::fs::remove_dir_all(server.data_dir()).unwrap();
+    let moved = server_on(&there, "yes");
+    assert_eq!(
+        moved.words("PERSIST.GET a").unwrap().text().as_deref(),
+        Some("2")
+    );
+    assert_eq!(moved.words("PERSIST.LLEN l").unwrap(), Resp::Int(2));
+    assert!(!there.join("quarantine").exists());
 }
 
 #[test]

@@ -513,6 +513,74 @@ fn the_server_is_nobody_special_and_healthy_when_it_answers() {
     .unwrap_or_else(|e| panic!("{e}"));
 }
 
+/// What the host itself has to load keeps a container from being taken for ready, too.
+#[test]
+fn it_is_not_healthy_before_everything_is_loaded() {
+    let scope = Scope::new();
+    let (volume, data) = (scope.volume(&[]), scope.volume(&[]));
+    let image = image("redis:8");
+    let (ours, hosts) = (format!("{volume}:{DIR}"), format!("{data}:/data"));
+    let options = ["--volume", &ours, "--volume", &hosts];
+    let first = scope.container(&image, &options, &[CONF]);
+    first.answers();
+    let keys: Vec<Vec<String>> = (0..5000)
+        .map(|n| vec!["SET".into(), format!("page:{n}"), "x".into()])
+        .collect();
+    first.raw().pipeline(&keys).unwrap();
+    assert_eq!(first.words("PERSIST.SET cart 3"), ok());
+    assert_eq!(first.words("SAVE"), ok());
+    first.kill();
+    first.remove();
+    // A ms for each of the host's keys, and answers meanwhile.
+    let settings = "--key-load-delay 1000 --loading-process-events-interval-bytes 1024";
+    let settings: Vec<&str> = std::iter::once(CONF).chain(settings.split(' ')).collect();
+    let second = scope.container(&image, &options, &settings);
+    let state = || second.inspect("{{.State.Health.Status}}");
+    let mut loading = 0;
+    wait_until("health", LIMIT, || {
+        let pong = RawClient::connect(second.port()).and_then(|mut c| c.words("PING"));
+        let before = state();
+        if pong.is_ok_and(|pong| pong.to_string().contains("LOADING")) {
+            loading += 1;
+            assert_eq!(before, "starting", "{}", second.log());
+        }
+        Ok(before == "healthy")
+    })
+    .unwrap_or_else(|e| panic!("{e}\n{}", second.log()));
+    assert!(loading > 3, "it loaded too fast");
+    assert_eq!(second.words("PERSIST.GET cart"), bulk("3"));
+    assert_eq!(second.words("GET page:4999"), bulk("x"));
+}
+
+/// As docker/README.md says; the copy goes to a server on another host.
+#[test]
+fn a_backup_taken_in_the_container_starts_elsewhere() {
+    let scope = Scope::new();
+    let dir = tempfile::tempdir().unwrap();
+    for (host, other) in [
+        ("redis:8", "valkey/valkey:9"),
+        ("valkey/valkey:9", "redis:8"),
+    ] {
+        let server = scope.server(&image(host), &scope.volume(&[]), &[]);
+        assert_eq!(server.words("PERSIST.SET cart 3"), ok());
+        let said = docker(&["exec", &server.name, "redis-persist-backup", "/tmp/backup"]);
+        assert!(said.contains("/tmp/backup: "), "{said}");
+        let to = dir.path().join(host.replace(['/', ':'], "-"));
+        let to = to.to_str().unwrap();
+        docker(&["cp", &format!("{}:/tmp/backup", server.name), to]);
+        let volume = scope.volume(&[]);
+        let (from, into) = (format!("{to}:/backup:ro"), format!("{volume}:{DIR}"));
+        let put = format!("install -o 999 -g 999 -m 600 /backup/persist.rdb {DIR}/");
+        let options = ["run", "--rm", "--user", "0", "--entrypoint", "sh"];
+        let mounts = ["-v", &from, "-v", &into, &image(host), "-c", &put];
+        docker(&[&options[..], &mounts[..]].concat());
+        let restored = scope.server(&image(other), &volume, &[]);
+        assert_eq!(restored.words("PERSIST.GET cart"), bulk("3"));
+        server.remove();
+        restored.remove();
+    }
+}
+
 /// As in docker/README.md: the host's own image, with the module mounted.
 #[test]
 fn the_module_mounted_into_the_hosts_own_image() {
@@ -525,11 +593,7 @@ fn the_module_mounted_into_the_hosts_own_image() {
     let module = format!("{}:{at}:ro", module.display());
     let data = format!("{volume}:/data");
     let options = ["--volume", &module, "--volume", &data];
-    let server = scope.container(
-        "redis:8",
-        &options,
-        &["redis-server", "--protected-mode", "no"],
-    );
+    let server = scope.container("redis:8", &options, &[]);
     server.answers();
     assert_eq!(server.words("PERSIST.SET cart 3"), ok());
     wait_until("an fsync", LIMIT, || {

@@ -103,6 +103,41 @@ fn commands() -> String {
     out
 }
 
+/// The commands about persistence, and the ACL categories of each. They are
+/// declared in the module, which a test can't link: this reads its text.
+fn admin_commands() -> Vec<(&'static str, &'static str)> {
+    let source = include_str!("../src/module/admin.rs");
+    let field = |text: &'static str, name: &str| {
+        let (_, rest) = text.split_once(name)?;
+        rest.split('"').nth(1)
+    };
+    let commands = source.split("    Admin {").skip(1);
+    commands
+        .filter_map(|text| Some((field(text, "name:")?, field(text, "categories:")?)))
+        .collect()
+}
+
+/// What Redis 7.0 wants to be told by name.
+fn rules() -> String {
+    let mut out = String::from("| with | also |\n|---|---|\n");
+    for category in ["dangerous", "admin"] {
+        let data = table::all().filter(|spec| {
+            category == "dangerous" && spec.flags.has(persist_engine::command::Flags::DANGEROUS)
+        });
+        let admin = admin_commands().into_iter();
+        let admin = admin.filter(|(_, all)| all.split(' ').any(|one| one == category));
+        let names = data
+            .map(|spec| spec.name)
+            .chain(admin.map(|(name, _)| name));
+        let mut names: Vec<String> = names
+            .map(|name| format!("-persist.{}", name.to_ascii_lowercase()))
+            .collect();
+        names.sort();
+        let _ = writeln!(out, "| `-@{category}` | `{}` |", names.join(" "));
+    }
+    out
+}
+
 /// `text` with `table` between the markers of `name`.
 fn with_table(text: &str, name: &str, table: &str) -> Option<String> {
     let begin = format!("<!-- {name}: made by tests/readme.rs -->\n");
@@ -122,7 +157,11 @@ fn readme() -> (std::path::PathBuf, String) {
 fn tables_are_what_is_declared() {
     let (path, text) = readme();
     let mut wanted = text.clone();
-    for (name, table) in [("settings", settings()), ("commands", commands())] {
+    for (name, table) in [
+        ("settings", settings()),
+        ("commands", commands()),
+        ("rules", rules()),
+    ] {
         wanted = with_table(&wanted, name, &table)
             .unwrap_or_else(|| panic!("README.md has no markers for the table of {name}"));
     }
@@ -137,18 +176,12 @@ fn tables_are_what_is_declared() {
     }
 }
 
-/// The commands about persistence are declared in the module, which a test
-/// can't link: their names are read from its text.
 #[test]
 fn every_engine_command_is_described() {
     let (_, readme) = readme();
-    let source = include_str!("../src/module/admin.rs");
-    let names: Vec<&str> = source
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix("\","))
-        .collect();
-    assert!(names.contains(&"BGSAVE"), "no names found: {names:?}");
-    for name in names {
+    let commands = admin_commands();
+    assert_eq!(commands.len(), 10, "{commands:?}");
+    for (name, _) in commands {
         assert!(
             readme.contains(&format!("| `PERSIST.{name}")),
             "README.md has no row for PERSIST.{name}"

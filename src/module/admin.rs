@@ -29,6 +29,8 @@ pub struct Admin {
     pub flags: &'static str,
     /// ACL categories.
     pub categories: &'static str,
+    /// A line of the host's that takes the same power, if there is one.
+    pub like: Option<&'static str>,
     /// Number of arguments, as in `Spec`.
     pub arity: i32,
     /// Time complexity.
@@ -45,6 +47,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: save,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
+        like: Some("SAVE"),
         arity: 1,
         complexity: "O(N) where N is the number of durable keys",
         summary: "Takes a durable snapshot before it returns.",
@@ -55,6 +58,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: bgsave,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
+        like: Some("BGSAVE"),
         arity: -1,
         complexity: "O(1)",
         summary: "Takes a snapshot in a child process.",
@@ -65,6 +69,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: rewrite,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
+        like: Some("BGREWRITEAOF"),
         arity: -1,
         complexity: "O(1)",
         summary: "Rewrites the log in a child process, so that it gets short.",
@@ -75,6 +80,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: verify,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
+        like: Some("BGSAVE"),
         arity: 1,
         complexity: "O(1) to begin; all files are read in the background",
         summary: "Checks the snapshot and every file of the log in the background; INFO tells how far it is and how it ended.",
@@ -85,6 +91,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: sync,
         flags: "deny-script",
         categories: "slow",
+        like: Some("WAIT 0 0"),
         arity: -1,
         complexity: "O(1)",
         summary: "Waits until everything written before is durable, for at most so many milliseconds: 1 if it is, 0 if the time is up.",
@@ -95,6 +102,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: last_save,
         flags: "admin fast allow-loading allow-stale",
         categories: "admin dangerous fast",
+        like: Some("LASTSAVE"),
         arity: 1,
         complexity: "O(1)",
         summary: "Returns the unix time of the last snapshot.",
@@ -105,6 +113,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: show_info,
         flags: "allow-loading allow-stale",
         categories: "dangerous slow",
+        like: Some("INFO"),
         arity: -1,
         complexity: "O(1)",
         summary: "Returns the state of durable keys, in the format and under the names of INFO.",
@@ -115,6 +124,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: adopt,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
+        like: Some("BGREWRITEAOF"),
         arity: 2,
         complexity: "O(1) to begin; O(N) in the background, where N is the number of the server's keys.",
         summary: "Moves the server's own keys that match into the durable keyspace, in the background.",
@@ -125,6 +135,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: release,
         flags: "admin deny-script",
         categories: "admin dangerous slow",
+        like: Some("BGREWRITEAOF"),
         arity: -2,
         complexity: "O(1) to begin; O(N) in the background, where N is the number of durable keys.",
         summary: "Moves durable keys that match into the server's own keyspace, in the background; with KEEP they stay durable, too.",
@@ -135,6 +146,7 @@ pub static COMMANDS: &[Admin] = &[
         entry: help,
         flags: "allow-loading allow-stale",
         categories: "slow",
+        like: None,
         arity: -1,
         complexity: "O(1)",
         summary: "Returns a line on each command, or the rules that a user needs for durable keys.",
@@ -296,7 +308,7 @@ extern "C" fn help(ctx: *mut raw::RedisModuleCtx, argv: Argv, argc: c_int) -> c_
 }
 
 /// PERSIST.HELP ACL: what to type so that a user may do with durable keys
-/// what it may do with others.
+/// what it may do with others, and nothing else.
 fn acl_help(ctx: Ctx<'_>, user: &[u8]) -> Result<(), CommandError> {
     let Some(lacking) = users::lacking(ctx, user) else {
         // Not a megabyte back to who sent one.
@@ -304,12 +316,14 @@ fn acl_help(ctx: Ctx<'_>, user: &[u8]) -> Result<(), CommandError> {
         let text = format!("ERR there is no user '{name}', or this one may not look at users");
         return Err(CommandError::Text(text.into()));
     };
-    if lacking.is_empty() {
-        ctx.reply_array(1);
-        ctx.reply_bulk(b"# Nothing to add: every PERSIST command is allowed whose plain form is.");
+    let excess = users::excess(ctx, user);
+    ctx.reply_array(1);
+    if lacking.is_empty() && excess.is_empty() {
+        ctx.reply_bulk(
+            b"# Nothing to add: this user may run those PERSIST commands whose plain form it may run.",
+        );
     } else {
-        ctx.reply_array(1);
-        ctx.reply_bulk(&users::rules(user, &lacking));
+        ctx.reply_bulk(&users::rules(user, &lacking, &excess));
     }
     Ok(())
 }

@@ -59,7 +59,7 @@ pub fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<Settings, String> {
         let path = Path::new(&host_dir).join(dir);
         std::path::absolute(&path).unwrap_or(path)
     };
-    with_draft(|draft| {
+    let settings = with_draft(|draft| {
         draft.changed = false;
         let dir = absolute(&draft.settings.dir);
         draft.settings.dir = dir
@@ -68,8 +68,21 @@ pub fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<Settings, String> {
             .map_err(|_| "persist.dir must be UTF-8")?;
         Ok(draft.settings.clone())
     })
-    .unwrap_or(Err("settings are in use"))
-    .map_err(Into::into)
+    .unwrap_or(Err("settings are in use"))?;
+    let mut hosts = Vec::new();
+    if is_same_folder(&settings.dir, &host_dir) {
+        let names = [c"dbfilename", c"appenddirname"];
+        hosts.extend(names.iter().filter_map(|name| ctx.config(name)));
+    }
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    settings.check_names(&hosts).map_err(|e| e.to_string())?;
+    Ok(settings)
+}
+
+/// By whatever path; one that is missing is no other's.
+fn is_same_folder(one: &str, other: &str) -> bool {
+    let real = |path: &str| std::fs::canonicalize(path).ok();
+    real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 /// Changed settings since the last call, if there are.

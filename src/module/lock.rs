@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use persist_engine::io::mode::FileMode;
-use persist_engine::persist::files::LOCK;
+use persist_engine::settings::LOCK;
 
 /// Locks the folder for the life of the process. A record lock, since
 /// children don't inherit it: an orphan must not keep a new server out. It

@@ -3,9 +3,10 @@
 
 use std::ffi::c_int;
 
-use persist_engine::command::{Spec, table};
+use persist_engine::command::{Flags, Spec, table};
 use redis_module::raw;
 
+use crate::admin::COMMANDS;
 use crate::call::Answer;
 use crate::command::{self, Registration};
 use crate::ffi::{self, Ctx, host};
@@ -51,6 +52,48 @@ pub fn lacking(ctx: Ctx<'_>, user: &[u8]) -> Option<Vec<&'static Spec>> {
     Some(keyed.filter(|spec| lacks(spec)).collect())
 }
 
+/// The commands that `user` may run in their durable form, but not in the
+/// plain one: on Redis 7.0, which knows no categories of a module's commands,
+/// rules such as `-@dangerous` and `-@write` take none of them away.
+pub fn excess(ctx: Ctx<'_>, user: &[u8]) -> Vec<&'static str> {
+    let allows = |name: &str, arity: i32| {
+        let words = vec!["1".to_owned(); arity.unsigned_abs() as usize - 1];
+        may_run(ctx, user, name, &words)
+    };
+    let durable = |name: &str, arity: i32| {
+        let name = format!("persist.{name}");
+        allows(&name, arity) == Some(true)
+    };
+    let plain = |spec: &Spec| match allows(spec.name, spec.arity) {
+        Some(allowed) => allowed,
+        None => {
+            let forms = subcommands(ctx, spec.name);
+            if forms.is_empty() {
+                // Of a later version: as what every version has.
+                let (known, arity) = match spec.flags.has(Flags::WRITE) {
+                    true => ("HSET", 4),
+                    false => ("HGETALL", 2),
+                };
+                return allows(known, arity) == Some(true);
+            }
+            let mut forms = forms.iter();
+            forms.any(|words| may_run(ctx, user, spec.name, words) == Some(true))
+        }
+    };
+    let data = table::all()
+        .filter(|spec| durable(spec.name, spec.arity) && !plain(spec))
+        .map(|spec| spec.name);
+    let admin = COMMANDS.iter().filter(|command| {
+        let mut line = command.like.into_iter().flat_map(|line| line.split(' '));
+        let like = line.next().and_then(|name| {
+            let words: Vec<String> = line.map(str::to_owned).collect();
+            may_run(ctx, user, name, &words)
+        });
+        durable(command.name, command.arity) && like == Some(false)
+    });
+    data.chain(admin.map(|command| command.name)).collect()
+}
+
 /// Whether a user may run the command, on keys it may touch; `None` if the
 /// server knows no such command.
 fn may_run(ctx: Ctx<'_>, user: &[u8], name: &str, words: &[String]) -> Option<bool> {
@@ -91,13 +134,15 @@ fn subcommands(ctx: Ctx<'_>, name: &str) -> Vec<Vec<String>> {
     forms.collect()
 }
 
-/// The command that gives a user what it lacks.
-pub fn rules(user: &[u8], lacking: &[&Spec]) -> Vec<u8> {
+/// The command that gives a user what it lacks, and takes what it has too much.
+pub fn rules(user: &[u8], lacking: &[&Spec], excess: &[&str]) -> Vec<u8> {
     let mut line = b"ACL SETUSER ".to_vec();
     line.extend_from_slice(user);
-    for spec in lacking {
-        line.extend_from_slice(b" +persist.");
-        line.extend(spec.name.bytes().map(|b| b.to_ascii_lowercase()));
+    let more = lacking.iter().map(|spec| ('+', spec.name));
+    let less = excess.iter().map(|name| ('-', *name));
+    for (sign, name) in more.chain(less) {
+        let rule = format!(" {sign}persist.{}", name.to_ascii_lowercase());
+        line.extend_from_slice(rule.as_bytes());
     }
     line
 }

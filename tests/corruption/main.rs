@@ -1,6 +1,7 @@
 //! `persist.on-corruption` on a real server: damage on disk, and what a restart makes of it.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
+mod newer;
 mod refused;
 
 use std::fs;

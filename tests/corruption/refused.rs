@@ -8,16 +8,16 @@ use persist_tools::contents;
 use persist_tools::raw::Resp;
 use persist_tools::server::{Builder, Server};
 
-fn ok() -> Resp {
+pub fn ok() -> Resp {
     Resp::Simple(b"OK".to_vec())
 }
 
-fn module() -> Builder {
+pub fn module() -> Builder {
     Server::builder().with_module()
 }
 
 /// Why the server doesn't start, or didn't again.
-fn refusal<T>(result: persist_tools::Result<T>) -> String {
+pub fn refusal<T>(result: persist_tools::Result<T>) -> String {
     match result {
         Ok(_) => panic!("it starts"),
         Err(error) => error.to_string(),
@@ -25,7 +25,7 @@ fn refusal<T>(result: persist_tools::Result<T>) -> String {
 }
 
 /// Every file under a folder with its content, but for the lock.
-fn image(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn image(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -40,7 +40,7 @@ fn image(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     all
 }
 
-fn put_back(files: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) {
+pub fn put_back(files: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) {
     let _ = fs::remove_dir_all(dir);
     fs::create_dir_all(dir).unwrap();
     for (path, bytes) in files {
@@ -53,6 +53,16 @@ fn put_back(files: &BTreeMap<PathBuf, Vec<u8>>, dir: &Path) {
             fs::write(path, bytes).unwrap();
         }
     }
+}
+
+/// A new base for the log.
+pub fn rewrite(server: &Server) {
+    let rewrites = server.persist_info("aof_rewrites").unwrap();
+    server.words("PERSIST.REWRITE").unwrap();
+    persist_tools::server::wait_until("REWRITE", std::time::Duration::from_secs(60), || {
+        Ok(server.persist_info("aof_rewrites")? != rewrites)
+    })
+    .unwrap();
 }
 
 /// A server with a base, a log behind it, some keys; stopped. Each group tells that the one before it is durable.
@@ -69,12 +79,7 @@ fn stopped(appendonly: bool) -> Server {
             .unwrap();
     }
     if appendonly {
-        let rewrites = server.persist_info("aof_rewrites").unwrap();
-        client.words("PERSIST.REWRITE").unwrap();
-        persist_tools::server::wait_until("REWRITE", std::time::Duration::from_secs(60), || {
-            Ok(server.persist_info("aof_rewrites")? != rewrites)
-        })
-        .unwrap();
+        rewrite(&server);
         for i in 0..50 {
             client
                 .words(&format!("PERSIST.RPUSH list:{i} a b c"))
@@ -96,7 +101,7 @@ fn stopped(appendonly: bool) -> Server {
     server
 }
 
-fn file_like(dir: &Path, part: &str) -> PathBuf {
+pub fn file_like(dir: &Path, part: &str) -> PathBuf {
     let entries = fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path());

@@ -25,7 +25,8 @@
  * TRACE_FILE=file        one line for each finished call, fields separated by tabs:
  *                            begin_ns end_ns pid tid op result path data
  *                        times are CLOCK_MONOTONIC; result is -errno when the call failed; renames and links are
- *                        "old -> new"; data is the start of what was written, with \xNN for what is not printable
+ *                        "old -> new"; data is the start of what was written, with \xNN for what is not printable, and
+ *                        the permissions in octal that a file or folder was made with
  *                        Each fsync has a line "begin fsync" when it begins, too, and each write to a socket "begin
  *                        reply": who has read a reply finds that one, and knows that the other is still to come
  * TRACE_DATA=n           how many bytes of data (default 64, at most 16384)
@@ -172,6 +173,13 @@ static void trace(long long begin, const char *op, long result, const char *path
     int saved = errno;
     (void)!syscall(SYS_write, trace_fd, line, n);
     errno = saved;
+}
+
+/* What is made with which permissions, before any umask. */
+static void trace_mode(long long begin, const char *op, long result, const char *path, mode_t mode) {
+    char octal[16];
+    struct iovec data = {octal, (size_t)snprintf(octal, sizeof octal, "%o", (unsigned)mode)};
+    trace(begin, op, result < 0 ? result : 0, path, &data, 1);
 }
 
 static long outcome(long result) { return result < 0 ? -errno : result; }
@@ -424,7 +432,15 @@ int unlinkat(int dir, const char *name, int flags) {
 int unlink(const char *name) { return unlinkat(AT_FDCWD, name, 0); }
 
 int mkdirat(int dir, const char *name, mode_t mode) {
-    ON_NAME("mkdir", dir, name, syscall(SYS_mkdirat, dir, name, mode));
+    char path[PATH_LEN];
+    path_at(dir, name, path);
+    if (is_last(path)) end();
+    long long begin = now();
+    int result = syscall(SYS_mkdirat, dir, name, mode);
+    int saved = errno;
+    trace_mode(begin, "mkdir", outcome(result), path, mode);
+    errno = saved;
+    return result;
 }
 int mkdir(const char *name, mode_t mode) { return mkdirat(AT_FDCWD, name, mode); }
 
@@ -455,7 +471,7 @@ static int do_open(int dir, const char *name, int flags, mode_t mode) {
         char path[PATH_LEN];
         path_at(dir, name, path);
         errno = saved;
-        trace(begin, "create", outcome(fd), path, NULL, 0);
+        trace_mode(begin, "create", outcome(fd), path, mode);
         errno = saved;
     }
     return fd;

@@ -1,8 +1,9 @@
 //! `export`: the data set as commands for `redis-cli --pipe`, or as lines of
 //! JSON.
 
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -83,7 +84,10 @@ fn into_file<T>(path: &Path, work: impl FnOnce(&mut dyn Write) -> io::Result<T>)
     let temp = PathBuf::from(temp);
     let on_path = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     let write = || {
-        let mut out = BufWriter::with_capacity(1 << 20, File::create_new(&temp)?);
+        let mut options = OpenOptions::new();
+        // As private as the files that its keys come from, whatever the umask.
+        options.write(true).create_new(true).mode(0o600);
+        let mut out = BufWriter::with_capacity(1 << 20, options.open(&temp)?);
         let told = work(&mut out)?;
         out.into_inner()
             .map_err(io::IntoInnerError::into_error)?

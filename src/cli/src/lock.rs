@@ -46,6 +46,7 @@ pub fn acquire(dir: &Path, create: bool) -> Result<Lock, String> {
         .write(true)
         .create(create)
         .truncate(false)
+        .mode(0o600)
         .open(&path);
     let file = match opened {
         Ok(file) => file,

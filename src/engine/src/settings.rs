@@ -404,11 +404,25 @@ impl fmt::Display for BadSetting {
     }
 }
 
-/// A name that stays inside its folder.
+/// Name of the lock's file.
+pub const LOCK: &str = "persist.lock";
+/// Name of the folder for what can't be used.
+pub const QUARANTINE: &str = "quarantine";
+/// How names of temporary files begin. The host's own (`temp-<pid>.rdb`) may
+/// stand in the same folder and must not match.
+pub const TEMP: &str = "temp-persist-";
+
+/// A name that stays inside its folder, and isn't one that the module gives by
+/// itself: a snapshot called so would be removed as left over, say.
 fn plain_name(name: &str, value: &str) -> Result<(), BadSetting> {
     if value.is_empty() || value == "." || value == ".." || value.contains(['/', '\0', '\n']) {
         return Err(BadSetting(format!(
             "persist.{name} must be a plain file name, not a path"
+        )));
+    }
+    if value == LOCK || value == QUARANTINE || value.starts_with(TEMP) {
+        return Err(BadSetting(format!(
+            "persist.{name} can't be '{value}': the module gives that name to files of its own"
         )));
     }
     Ok(())
@@ -529,6 +543,28 @@ impl Settings {
                 }
             }
             _ => return Err(BadSetting(format!("unknown setting persist.{name}"))),
+        }
+        Ok(())
+    }
+
+    /// Refuses names that would put two things into one place; `hosts` are
+    /// those of the host's own in the same folder.
+    ///
+    /// # Errors
+    /// Which name.
+    pub fn check_names(&self, hosts: &[&str]) -> Result<(), BadSetting> {
+        let (snapshot, log) = (&self.dbfilename, &self.appenddirname);
+        if snapshot == log {
+            return Err(BadSetting(format!(
+                "persist.dbfilename and persist.appenddirname can't both be '{log}'"
+            )));
+        }
+        for (name, value) in [("dbfilename", snapshot), ("appenddirname", log)] {
+            if hosts.contains(&value.as_str()) {
+                return Err(BadSetting(format!(
+                    "persist.{name} can't be '{value}': the server keeps data of its own there. Take another name, or another persist.dir"
+                )));
+            }
         }
         Ok(())
     }

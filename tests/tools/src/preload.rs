@@ -189,7 +189,7 @@ pub struct Call {
     pub result: i64,
     /// The file's path, `socket:[1234]`, or `old -> new`.
     pub path: String,
-    /// The start of what was written, with `\xNN` for what is not printable.
+    /// The start of what was written, with `\xNN` for what is not printable; of what was made, the permissions in octal.
     pub data: String,
 }
 

@@ -187,6 +187,24 @@ fn fields(line: &[u8; GROUP_HEADER_LEN]) -> Option<[&[u8]; FIELDS.len()]> {
     (rest == b"\r\n").then_some(all)
 }
 
+/// The version in a group's magic, if it isn't ours. A line of ours in which
+/// only that digit is damaged isn't of another version: its check shows it.
+/// Of another version's line nothing else is known, its length neither.
+fn other_version(bytes: &[u8]) -> Option<u32> {
+    let rest = bytes.strip_prefix(b"#PG")?;
+    let digits = rest.iter().take(10).position(|byte| *byte == b' ')?;
+    let version = decimal(rest.get(..digits)?)?;
+    let version = u32::try_from(version).ok().filter(|v| *v != 1)?;
+    if let Some(mut ours) = bytes.first_chunk::<GROUP_HEADER_LEN>().copied() {
+        ours[..GROUP_MAGIC.len()].copy_from_slice(GROUP_MAGIC);
+        let x = ours.get(X_AT..X_AT + 8).and_then(hex);
+        if x == Some(u64::from(crc64(&ours[..X_AT]) as u32)) {
+            return None;
+        }
+    }
+    Some(version)
+}
+
 impl UnverifiedGroup {
     /// Reads a line that stands at byte `offset` of its file, where
     /// `remaining` bytes, itself included, are left of the file.
@@ -210,6 +228,10 @@ impl UnverifiedGroup {
     /// As [`UnverifiedGroup::parse`], but the payload may be cut off.
     pub(crate) fn parse_line(bytes: &[u8], offset: u64) -> Result<Self, FormatError> {
         let error = |expected: &'static str| FormatError::new(offset, expected, glance(bytes));
+        if let Some(version) = other_version(bytes) {
+            let found = format!("version {version}");
+            return Err(FormatError::new(offset, "a group of format version 1", found).intact());
+        }
         let line = bytes
             .first_chunk()
             .ok_or_else(|| error("a whole group line"))?;

@@ -39,7 +39,7 @@ use super::HistoryId;
 use super::error::FormatError;
 use crate::base::checksum::crc64;
 use crate::base::hash::Seed;
-use read::{Found, covered};
+use read::{Found, covered, of_this_version};
 use std::fmt::Write as _;
 use words::quoted;
 
@@ -49,6 +49,7 @@ mod words;
 
 /// Redis reads lines into 1,024 bytes; this leaves room.
 const MAX_LINE: usize = 1000;
+const VERSION_WORDS: &[u8] = b"#persist-manifest version ";
 const VERSION_LINE: &[u8] = b"#persist-manifest version 1";
 const CHECKSUM: &[u8] = b"#CRC64 ";
 /// Redis keeps file numbers as `long long`.
@@ -253,8 +254,9 @@ impl Manifest {
     /// # Errors
     /// No checksum line or a wrong one, a line that can't be read, or what
     /// `check` finds. With the line number, unless it is about the whole.
-    /// `intact` if the checksum is right.
+    /// `intact` if the checksum is right, or it is another version's.
     pub fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+        of_this_version(bytes)?;
         let body = covered(bytes)?;
         let mut found = Found::default();
         let (mut offset, mut number) = (0, 0);

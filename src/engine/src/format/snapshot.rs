@@ -182,8 +182,7 @@ impl SnapshotHeader {
         let version = u32_at(head, 8);
         let (crc, want) = (u64_at(head, 88), crc64(&head[..88]));
         if version != VERSION {
-            let found =
-                format!("version {version}; use the module version that wrote it, or a newer one");
+            let found = format!("version {version}");
             let error = FormatError::new(8, "snapshot format version 1", found);
             // Whether only the version is damaged shows in the checksum; else
             // nobody knows what another version's header looks like.
@@ -203,7 +202,7 @@ impl SnapshotHeader {
             return Err(FormatError::new(40, "a history id", "zeros".to_string()));
         };
         if features & !(UNCHECKED | ENDING_FIELDS) != 0 || u32_at(head, 12) != HEADER_LEN as u32 {
-            let found = format!("feature bits {features:#x}; use a newer module version");
+            let found = format!("feature bits {features:#x}");
             let error = FormatError::new(16, "features that this version knows", found);
             return Err(error.intact());
         }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::settings::Settings;
+use crate::settings::{LOCK, QUARANTINE, Settings, TEMP};
 
 /// Paths of all files, from the settings, which can't change at run time.
 #[derive(Debug, Clone)]
@@ -23,13 +23,6 @@ pub struct Files {
     pid: u32,
 }
 
-/// Name of the lock's file.
-pub const LOCK: &str = "persist.lock";
-
-/// How names of temporary files begin. The host's own (`temp-<pid>.rdb`) may
-/// stand in the same folder and must not match.
-const TEMP: &str = "temp-persist-";
-
 impl Files {
     /// The paths that `settings` mean, for the server with this process id.
     pub fn new(settings: &Settings, pid: u32) -> Self {
@@ -38,7 +31,7 @@ impl Files {
         Files {
             snapshot: dir.join(&settings.dbfilename),
             manifest: log_dir.join(format!("{}.manifest", settings.appendfilename)),
-            quarantine: dir.join("quarantine"),
+            quarantine: dir.join(QUARANTINE),
             lock: dir.join(LOCK),
             prefix: settings.appendfilename.clone(),
             dir,

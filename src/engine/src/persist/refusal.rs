@@ -60,7 +60,10 @@ impl From<DiskError> for LoadError {
     }
 }
 
+/// A file that isn't what it should be, or that another version wrote; `advice`
+/// is for the former.
 pub(super) fn damaged(path: &Path, why: &FormatError, advice: &'static str) -> LoadError {
+    let advice = if why.intact { NEWER_ADVICE } else { advice };
     LoadError {
         text: format!(
             "{}: {why}. Nothing was changed on disk. {advice}",
@@ -74,6 +77,8 @@ pub(super) fn damaged(path: &Path, why: &FormatError, advice: &'static str) -> L
         damage: !why.intact,
     }
 }
+
+const NEWER_ADVICE: &str = "A newer version of the module wrote it: start with that one.";
 
 pub(super) const RESTORE_ADVICE: &str =
     "Restore this file from a backup, or see what `redis-persist repair` can save.";

@@ -338,10 +338,14 @@ impl Loader<'_> {
         if let Some(expected) = file.end
             && expected != ends
         {
+            let told = |end: IncrEnd| {
+                let IncrEnd { last, len, crc } = end;
+                format!("sequence {last}, byte {len}, checksum {crc:016x}")
+            };
             let error = FormatError::new(
                 ends.len,
-                format!("an end at sequence {}", expected.last),
-                format!("sequence {}", ends.last),
+                format!("the manifest's end at {}", told(expected)),
+                told(ends),
             );
             return Err(damaged(&path, &error, RESTORE_ADVICE));
         }

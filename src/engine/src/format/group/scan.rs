@@ -245,7 +245,9 @@ pub enum Tail {
 ///    history, sequence or chain), it is [`Tail::Corrupt`], too: groups are
 ///    appended in order and a cut is synced before anything is appended, so no
 ///    crash puts a whole wrong group there; an editor or a mixed-up file does.
-/// 4. Else [`Tail::Torn`]: zeros, half a line, a payload cut short, blocks that
+/// 4. If it is a group of another version of this format, which nobody here can
+///    read, it is [`Tail::Corrupt`], with `intact`.
+/// 5. Else [`Tail::Torn`]: zeros, half a line, a payload cut short, blocks that
 ///    were never written.
 ///
 /// The same mark is checked at a clean end: if the file ends before a sequence
@@ -333,6 +335,10 @@ pub(super) fn tail_at_bad_group(
     mark: u64,
     mut why: FormatError,
 ) -> Tail {
+    // Another version's group: cut off, what it says would be lost.
+    if why.intact {
+        return Tail::Corrupt { at, why };
+    }
     // Not knowing what was due, any mark at all has to count.
     let due = due.unwrap_or(1);
     if mark < due {

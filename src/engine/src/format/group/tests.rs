@@ -304,6 +304,52 @@ fn whole_groups_that_are_not_due() {
     ));
 }
 
+/// Cutting it off as torn would lose what a newer version acknowledged.
+#[test]
+fn groups_of_another_version_are_never_torn() {
+    let good = four().bytes;
+    let last = four().ends[3];
+    let newer = |line: &[u8]| [&good[..last], line].concat();
+    let mut resealed = newer(&good[last..]);
+    resealed[last + 3] = b'2';
+    let x = last + X_AT;
+    let check = format!("{:08x}", crc64(&resealed[last..x]) as u32);
+    resealed[x..x + 8].copy_from_slice(check.as_bytes());
+    for (bytes, version) in [
+        (resealed, "version 2"),
+        (newer(b"#PG2 "), "version 2"),
+        (newer(b"#PG0 as it never was"), "version 0"),
+        (newer(b"#PG123456789 \r\n*1\r\n"), "version 123456789"),
+    ] {
+        let (groups, tail) = scan4(&bytes);
+        assert_eq!(groups, 3, "{version}");
+        let Tail::Corrupt { at, why } = tail else {
+            panic!("{version}: {tail:?}");
+        };
+        assert_eq!((at, why.intact), (last as u64, true), "{why}");
+        assert!(why.to_string().contains(version), "{why}");
+    }
+    // What only looks like it is what a crash leaves, and a changed digit is damage.
+    for line in [
+        "#PG",
+        "#PG2",
+        "#PG2x ",
+        "#PG 2 ",
+        "#PG99999999999 ",
+        "#PH2 ",
+    ] {
+        let (groups, tail) = scan4(&newer(line.as_bytes()));
+        assert!(
+            groups == 3 && matches!(tail, Tail::Torn { .. }),
+            "{line}: {tail:?}"
+        );
+    }
+    let mut changed = good.clone();
+    changed[last + 3] = b'2';
+    let (_, tail) = scan4(&changed);
+    assert!(matches!(tail, Tail::Torn { .. }), "{tail:?}");
+}
+
 #[test]
 fn a_mark_from_elsewhere() {
     let w = four();

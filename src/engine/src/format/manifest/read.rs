@@ -3,7 +3,7 @@
 use super::words::{plain_name, quoted, split};
 use super::{
     BaseFile, CHECKSUM, IncrEnd, IncrFile, IncrStart, MAX_FILE_SEQ, MAX_LINE, Manifest, Problem,
-    ReplacedFile, VERSION_LINE,
+    ReplacedFile, VERSION_LINE, VERSION_WORDS,
 };
 use crate::base::checksum::crc64;
 use crate::base::hash::Seed;
@@ -43,6 +43,26 @@ pub(super) fn covered(bytes: &[u8]) -> Result<&[u8], FormatError> {
         ));
     }
     Ok(body)
+}
+
+/// Refuses a manifest whose first line says another version: of that one's
+/// other lines, and of its checksum, nothing is known. One of ours in which
+/// only that number is damaged passes, for its checksum to be missed.
+pub(super) fn of_this_version(bytes: &[u8]) -> Result<(), FormatError> {
+    let first = bytes
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let version = first.strip_prefix(VERSION_WORDS).and_then(decimal);
+    let Some(version) = version.filter(|_| first != VERSION_LINE) else {
+        return Ok(());
+    };
+    let rest = bytes.get(first.len()..).unwrap_or_default();
+    if covered(&[VERSION_LINE, rest].concat()).is_ok() {
+        return Ok(());
+    }
+    let error = FormatError::new(0, "manifest version 1", format!("version {version}"));
+    Err(error.on_line(1).intact())
 }
 
 /// What the lines so far said.

@@ -14,7 +14,7 @@ use crate::format::manifest::{BaseFile, IncrEnd, IncrFile, IncrStart, Manifest};
 use crate::format::{FormatError, HistoryId};
 use crate::io::{OnPath, read_file};
 use crate::persist::loader::{Loader, Progress};
-use crate::persist::refusal::LoadError;
+use crate::persist::refusal::{LoadError, RESTORE_ADVICE, damaged};
 
 /// How far the data set may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,7 @@ impl Plan {
         };
         if let Some(manifest) = &manifest {
             match base(loader, manifest, progress) {
+                Err(e) if is_newer(&e) => return Err(e),
                 Err(e) => remarks.push(format!("the base can't be used: {e}")),
                 Ok(ground) if !until.allows(ground.file.covers, ground.time_ms) => {
                     remarks.push(format!(
@@ -163,6 +164,7 @@ impl Plan {
         }
         match snapshot(loader, progress) {
             Ok(None) => {}
+            Err(e) if is_newer(&e) => return Err(e),
             Err(e) => remarks.push(format!("the snapshot can't be used: {e}")),
             Ok(Some(ground)) if !until.allows(ground.file.covers, ground.time_ms) => {
                 remarks.push(format!(
@@ -266,6 +268,11 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Whether a newer version wrote it: then nothing is left out on its account.
+fn is_newer(e: &LoadError) -> bool {
+    e.fault.as_ref().is_some_and(|fault| fault.why.intact)
 }
 
 fn histories(manifest: &Manifest) -> impl Iterator<Item = HistoryId> + '_ {
@@ -445,6 +452,14 @@ fn walk(
         };
         let why = match scanner.tail() {
             _ if late => None,
+            // What is cut there may be sound for who can read it.
+            Some(Tail::Corrupt { why, .. }) if why.intact => {
+                return Err(damaged(
+                    &loader.files.in_log(&file.name),
+                    why,
+                    RESTORE_ADVICE,
+                ));
+            }
             Some(Tail::Torn { why, .. } | Tail::Corrupt { why, .. }) => Some(FormatError {
                 offset: at + len,
                 ..why.clone()
