@@ -211,7 +211,7 @@ mod tests {
         rig.run("SET b 1");
         assert!(rig.pass());
         assert!(survives(&mem, "b"));
-        assert!(rig.engine.is_durable(rig.engine.seq()));
+        assert_eq!(rig.engine.durable_seq(), Some(rig.engine.seq()));
         // A short one.
         rig.run("SET c 1");
         assert!(before_a_script(&mut rig));

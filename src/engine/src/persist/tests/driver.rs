@@ -341,7 +341,7 @@ impl Life {
             return "a script".into();
         }
         self.remember();
-        if let Some(accepted) = self.accepted {
+        if let Some((accepted, _)) = self.accepted {
             self.promise.kill = self.promise.kill.max(accepted);
         }
         if self.rng.below(2) == 0 {
@@ -356,11 +356,11 @@ impl Life {
         };
         let faults = self.faults.hits();
         let rung = watchdog.is_some_and(|watchdog| watchdog.look().is_some());
-        if let Some(accepted) = self.accepted
+        if let Some((accepted, _)) = self.accepted
             && rung
             && self.faults.hits() == faults
         {
-            self.promise.power = self.promise.power.max(accepted);
+            self.is_told(accepted);
         }
         format!("a long script {rung}")
     }
