@@ -21,7 +21,8 @@ use persist_engine::engine::Served;
 use redis_module::raw;
 
 use crate::answer::{self, Answer, Argv, Handle};
-use crate::ffi::{self, Ctx, HostString, host};
+use crate::ffi::{Ctx, HostString, host};
+use crate::filtered::Filtered;
 use crate::reply::HostReply;
 use crate::state::{self, Exclusive, IN_WINDOW, SYNC_EACH};
 use crate::{executor, held};
@@ -184,6 +185,8 @@ fn stop_watching() {
 /// Sees every command while a unit may have ended or replies are on their way.
 unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
     crate::guarded((), || {
+        // SAFETY: the host calls with what is valid until this returns.
+        let filtered = unsafe { Filtered::new(filtered) };
         let Some((unit_open, any_undelivered)) =
             WAITING.with(|all| (all.unit_open, !all.undelivered.is_empty()))
         else {
@@ -209,35 +212,18 @@ fn in_unit() -> Option<bool> {
 /// A client that was served waits no more, but the host will know only later:
 /// CLIENT UNBLOCK would take its reply away. To that command there is no such
 /// client, as for one that the host has served itself.
-fn keep_from_unblocking(filtered: *mut raw::RedisModuleCommandFilterCtx) {
-    let arg = |at: c_int| {
-        // SAFETY: valid while the filter runs; null past the end. The bytes
-        // are used before anything is replaced.
-        unsafe {
-            let string = host!(RedisModule_CommandFilterArgGet(filtered, at));
-            if string.is_null() {
-                &b""[..]
-            } else {
-                ffi::bytes(string)
-            }
-        }
-    };
-    if !arg(0).eq_ignore_ascii_case(b"CLIENT") || !arg(1).eq_ignore_ascii_case(b"UNBLOCK") {
+fn keep_from_unblocking(filtered: Filtered) {
+    let is = |at, word: &[u8]| filtered.bytes(at).eq_ignore_ascii_case(word);
+    if !is(0, b"CLIENT") || !is(1, b"UNBLOCK") {
         return;
     }
-    let id = std::str::from_utf8(arg(2))
+    let id = std::str::from_utf8(filtered.bytes(2))
         .ok()
         .and_then(|id| id.parse().ok());
     let was_served = WAITING.with(|all| id.is_some_and(|id| all.undelivered.contains(&id)));
     if was_served == Some(true) {
-        // SAFETY: the host takes over the string; no client has this number.
-        unsafe {
-            host!(RedisModule_CommandFilterArgReplace(
-                filtered,
-                2,
-                HostString::new(b"0").into_raw()
-            ));
-        }
+        // No client has this number.
+        filtered.replace(2, &HostString::new(b"0"));
     }
 }
 

@@ -15,6 +15,7 @@ mod dispatch;
 mod events;
 mod executor;
 mod ffi;
+mod filtered;
 mod guard;
 mod held;
 mod host;

@@ -16,6 +16,7 @@ use redis_module::raw;
 use crate::call::Answer;
 use crate::command::{self, Registration};
 use crate::ffi::{self, Ctx, HostString, host};
+use crate::filtered::Filtered;
 use crate::guard;
 use crate::state::{self, Exclusive};
 use crate::survey;
@@ -172,55 +173,12 @@ fn start_filter(ctx: Ctx<'_>) -> Option<*mut raw::RedisModuleCommandFilter> {
     (!filter.is_null()).then_some(filter)
 }
 
-/// The arguments of the command that is being filtered.
-#[derive(Clone, Copy)]
-struct Filtered(*mut raw::RedisModuleCommandFilterCtx);
-
-impl Filtered {
-    #[inline]
-    fn len(self) -> usize {
-        // SAFETY: valid while the filter runs.
-        unsafe { host!(RedisModule_CommandFilterArgsCount(self.0)) as usize }
-    }
-
-    #[inline]
-    fn string(self, at: usize) -> *mut raw::RedisModuleString {
-        // SAFETY: as above; null past the end.
-        unsafe { host!(RedisModule_CommandFilterArgGet(self.0, at as c_int)) }
-    }
-
-    /// An argument; empty past the end.
-    #[inline]
-    fn bytes<'a>(self, at: usize) -> &'a [u8] {
-        let string = self.string(at);
-        if string.is_null() {
-            return b"";
-        }
-        // SAFETY: the strings live until they are replaced, after the last
-        // look at them.
-        unsafe { ffi::bytes(string) }
-    }
-
-    /// Puts another reference to `string` in the place of an argument.
-    #[inline]
-    fn replace(self, at: usize, string: &HostString) {
-        // SAFETY: the host takes over the reference that is made here.
-        unsafe {
-            host!(RedisModule_RetainString(null_mut(), string.as_ptr()));
-            host!(RedisModule_CommandFilterArgReplace(
-                self.0,
-                at as c_int,
-                string.as_ptr()
-            ));
-        }
-    }
-}
-
 /// Sees every command before the host looks it up, of clients that haven't
 /// said who they are, too: it renames and refuses, and changes nothing else.
 unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
     crate::guarded((), || {
-        let filtered = Filtered(filtered);
+        // SAFETY: the host calls with what is valid until this returns.
+        let filtered = unsafe { Filtered::new(filtered) };
         let todo = ROUTER.with(|slot| slot.as_ref().map(|router| router.filter(filtered)));
         // The router is free again: what ends keys may come back to us.
         match todo {

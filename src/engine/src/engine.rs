@@ -2,6 +2,7 @@
 //! tick, child_done, info.
 
 mod serve;
+mod units;
 
 pub use serve::Served;
 
@@ -692,18 +693,6 @@ impl Engine {
     /// too, if there is no log.
     pub fn ask_last_save(&mut self) {
         self.persist.ask_last_save();
-    }
-
-    /// A transaction or script begins.
-    #[inline]
-    pub fn unit_begins(&mut self) {
-        self.persist.unit_begins();
-    }
-
-    /// The server is about to stop in the middle of a transaction or script;
-    /// to be called before [`Engine::shutdown`].
-    pub fn drop_unit(&mut self, host: &mut dyn Host) {
-        self.persist.drop_unit(host);
     }
 
     /// The server stops: writes and syncs the log, takes a last snapshot when

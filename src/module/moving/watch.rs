@@ -8,12 +8,12 @@
 //! ways.
 
 use std::collections::BTreeMap;
-use std::ffi::c_int;
 
 use persist_engine::command::{Flags, table};
 use redis_module::raw;
 
-use crate::ffi::{self, Ctx, host};
+use crate::ffi::{Ctx, host};
+use crate::filtered::Filtered;
 use crate::route;
 use crate::state::Exclusive;
 
@@ -112,6 +112,8 @@ pub fn end(ctx: Ctx<'_>) {
 
 unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx) {
     crate::guarded((), || {
+        // SAFETY: the host calls with what is valid until this returns.
+        let filtered = unsafe { Filtered::new(filtered) };
         WATCHED.with(|slot| {
             if let Some(watched) = slot {
                 watched.look_at(filtered);
@@ -134,22 +136,10 @@ fn is_harmless(name: &[u8]) -> bool {
 }
 
 impl Watched {
-    fn look_at(&mut self, filtered: *mut raw::RedisModuleCommandFilterCtx) {
-        // SAFETY: valid while the filter runs.
-        let count = unsafe { host!(RedisModule_CommandFilterArgsCount(filtered)) };
-        let word = |at: c_int| {
-            // SAFETY: as above, and so are the strings; null past the end.
-            unsafe {
-                let string = host!(RedisModule_CommandFilterArgGet(filtered, at));
-                if string.is_null() {
-                    &b""[..]
-                } else {
-                    ffi::bytes(string)
-                }
-            }
-        };
-        let name = word(0);
-        if (1..count).any(|at| word(at) == self.key) {
+    fn look_at(&mut self, filtered: Filtered) {
+        let count = filtered.len();
+        let name = filtered.bytes(0);
+        if (1..count).any(|at| filtered.bytes(at) == self.key) {
             // Under a route, plain commands don't reach it.
             if !is_harmless(name) && !self.is_covered() {
                 self.touch(filtered);
@@ -166,9 +156,9 @@ impl Watched {
         route::covers(&self.key) == Some(true)
     }
 
-    fn touch(&mut self, filtered: *mut raw::RedisModuleCommandFilterCtx) {
+    fn touch(&mut self, filtered: Filtered) {
         self.touched = true;
-        if let Some(client) = client_of(filtered)
+        if let Some(client) = filtered.client()
             && let Some(changes) = self.transactions.get_mut(&client)
         {
             *changes = true;
@@ -176,16 +166,12 @@ impl Watched {
     }
 
     /// Hears of transactions, and whether one runs now that may change the key.
-    fn ends_transaction(
-        &mut self,
-        filtered: *mut raw::RedisModuleCommandFilterCtx,
-        name: &[u8],
-    ) -> bool {
+    fn ends_transaction(&mut self, filtered: Filtered, name: &[u8]) -> bool {
         let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
         if !is(b"MULTI") && !is(b"EXEC") && !is(b"DISCARD") {
             return false;
         }
-        let Some(client) = client_of(filtered) else {
+        let Some(client) = filtered.client() else {
             // Nobody knows what is queued (Redis 7.0). Under a route it was
             // sent on when it was.
             return is(b"EXEC") && !self.is_covered();
@@ -202,10 +188,4 @@ impl Watched {
         let changes = self.transactions.remove(&client).unwrap_or(true);
         is(b"EXEC") && changes
     }
-}
-
-/// Whose command it is; `None` if the host doesn't say (Redis 7.0).
-fn client_of(filtered: *mut raw::RedisModuleCommandFilterCtx) -> Option<u64> {
-    // SAFETY: valid while the filter runs.
-    unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(filtered)) }
 }
