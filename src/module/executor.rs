@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use persist_engine::base::panic::unquoted;
 use persist_engine::host::JobPanicked;
 use persist_engine::persist::executor::{Done, Executor, Job};
 use persist_engine::persist::online::Task;
@@ -42,7 +43,7 @@ impl IoThread {
         let thread = spawn("persist-io", move || {
             while let Some(job) = next_job(&queue) {
                 let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
-                    Box::new(JobPanicked(crate::panic_text(&*panic).to_owned()))
+                    Box::new(JobPanicked(unquoted(crate::panic_text(&*panic)).to_owned()))
                 });
                 if results.send(end).is_err() {
                     return;
@@ -148,7 +149,7 @@ pub fn detach(name: &str, task: Task) {
         // it reads is never worth a client's waiting.
         unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| its.run())) {
-            its.failed(crate::panic_text(&*panic));
+            its.failed(unquoted(crate::panic_text(&*panic)));
         }
         wake();
     });
