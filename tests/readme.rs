@@ -286,6 +286,19 @@ const MADE: &[&str] = &[
     "fn told(&self) -> String {",
     "fn acquire(dir: &str, mode: FileMode) -> Result<(), String> {",
     "f.write_str(",
+    "io::Error::new(",
+    "damaged(",
+    ".ok_or(",
+    ".map_err(",
+    "fn summary(&self) -> String {",
+    "self.cancel_rewrite(",
+    "self.fail_rewrite(",
+    "self.kill_child(",
+    "ChildEnd::Killed(signal) => format!(",
+    "ChildEnd::Exited(code) => format!(",
+    "let threads = |e: std::io::Error| format!(",
+    "task.failed(&format!(",
+    "out.push_str(&format!(",
     "write!(",
 ];
 
@@ -318,6 +331,7 @@ fn every_text_for_operators_is_explained() {
     let mut files = vec![root.join("src/engine/src/engine.rs")];
     for dir in [
         "src/module",
+        "src/engine/src/io",
         "src/engine/src/persist",
         "src/engine/src/route",
     ] {
@@ -338,18 +352,21 @@ fn every_text_for_operators_is_explained() {
         let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
         let lines = code.split("\\\n").map(str::trim_start);
         everything.extend(lines);
-        for made in MADE {
-            for (at, _) in code.match_indices(made) {
-                let call = bracketed(&code[at + made.len() - 1..]);
-                for told in quoted(call) {
-                    let told = told.trim_start_matches("ERR ");
-                    let Some(part) = stable(told) else { continue };
-                    seen += 1;
-                    let begin: String = part.chars().take(40).collect();
-                    let begin = begin.trim_end();
-                    if !guide.contains(begin) {
-                        missing.push(format!("{}: {told}", file.display()));
-                    }
+        let advice = code.split("_ADVICE: &str =").skip(1);
+        let advice = advice.map(|text| text.split(';').next().unwrap_or_default());
+        let calls = MADE.iter().flat_map(|made| {
+            let found = code.match_indices(made);
+            found.map(|(at, _)| bracketed(&code[at + made.len() - 1..]))
+        });
+        for call in advice.chain(calls) {
+            for told in quoted(call) {
+                let told = told.trim_start_matches("ERR ");
+                let Some(part) = stable(told) else { continue };
+                seen += 1;
+                let begin: String = part.chars().take(40).collect();
+                let begin = begin.trim_end();
+                if !guide.contains(begin) {
+                    missing.push(format!("{}: {told}", file.display()));
                 }
             }
         }

@@ -33,7 +33,9 @@ const ERR: c_int = raw::REDISMODULE_ERR as c_int;
 /// # Errors
 /// Text for the operator.
 pub fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<Settings, String> {
-    let host_dir = ctx.config(c"dir").ok_or("CONFIG GET dir has no answer")?;
+    let host_dir = ctx.config(c"dir").ok_or(
+        "the server doesn't answer CONFIG GET dir: a rename-command in its configuration takes CONFIG away, which the module needs. Keep users from it by ACL rules instead",
+    )?;
     let mut defaults = Settings {
         dir: host_dir.clone(),
         ..Settings::default()

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use persist_engine::base::panic::unquoted;
 use persist_engine::host::JobPanicked;
 use persist_engine::persist::executor::{Done, Executor, Job};
 use persist_engine::persist::online::Task;
@@ -59,7 +60,7 @@ impl IoThread {
             };
             while let Some(job) = inbox.next_job() {
                 let end = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
-                    Box::new(JobPanicked(crate::panic_text(&*panic).to_owned()))
+                    Box::new(JobPanicked(unquoted(crate::panic_text(&*panic)).to_owned()))
                 });
                 if results.send(end).is_err() {
                     return;
@@ -202,7 +203,7 @@ pub fn detach(name: &str, task: Task) {
         // it reads is never worth a client's waiting.
         unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| its.run())) {
-            its.failed(crate::panic_text(&*panic));
+            its.failed(unquoted(crate::panic_text(&*panic)));
         }
         wake();
     });

@@ -40,6 +40,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use persist_engine::base::clock::SystemClock;
+use persist_engine::base::panic::unquoted;
 use persist_engine::base::random::SeededRandom;
 use persist_engine::engine::{Engine, Parts};
 use persist_engine::host::Level;
@@ -89,7 +90,11 @@ pub unsafe extern "C" fn RedisModule_OnLoad(
         (Ctx::new(ctx), args)
     };
     std::panic::set_hook(Box::new(|panic| {
-        ffi::log(Level::Warning, &format!("persist: internal error: {panic}"));
+        let text = unquoted(panic_text(panic.payload()));
+        let place = panic.location().map(ToString::to_string);
+        let place = place.unwrap_or_default();
+        let line = format!("persist: internal error: panicked at {place}: {text}");
+        ffi::log(Level::Warning, &line);
     }));
     match guarded(Err("it panicked".into()), || load(ctx, &args)) {
         Ok(()) => OK,
@@ -186,7 +191,7 @@ fn guarded<R>(failed: R, work: impl FnOnce() -> R) -> R {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or(failed)
 }
 
-/// What a panic said.
+/// What a panic said; it may quote keys and values.
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<String>()

@@ -107,7 +107,7 @@ fn every_licence_is_known_and_allowed() {
         .collect();
     assert!(
         wrong.is_empty(),
-        "not in ALLOWED of tests/deny.rs: {wrong:?}"
+        "not in ALLOWED of tests/deny/main.rs: {wrong:?}"
     );
 }
 

@@ -7,6 +7,7 @@ pub mod hash;
 pub mod long_double;
 pub mod murmur;
 pub mod number;
+pub mod panic;
 pub mod quicksort;
 pub mod random;
 mod strtod;
