@@ -23,7 +23,7 @@ done
 
 tests() { printf -- '--test %s ' "$@"; }
 one=$(tests blocking commands durability hostile info moving no_lock_in order routing security settings sync)
-threads=$(tests blocking collisions durability order routing sync torture clients)
+threads=$(tests blocking collisions durability held order routing sync torture clients)
 if [ -n "$part" ]; then
     # Streams of thousands are for redis-7.0 and the whole matrix.
     export COMMANDS=${COMMANDS:-500}

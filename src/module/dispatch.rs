@@ -308,7 +308,9 @@ fn execute<'a>(
         blocking::unit_is_open();
     }
     if owes && !is_held && overtakes && flags & raw::REDISMODULE_CTX_FLAGS_IS_CHILD == 0 {
-        guard::write_before_reply(ctx, call.atomic);
+        // A read hasn't asked: taken for one outside, it would split the unit.
+        let flags = if write { flags } else { ctx.flags() };
+        guard::write_before_reply(ctx, flags & guard::UNIT != 0);
     }
     match result {
         Some(Ok(())) => {}

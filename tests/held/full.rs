@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use persist_tools::raw::encode_command;
 use persist_tools::server::wait_until;
 
+use crate::has_io_threads;
 use crate::stage::{LIMIT, Stage, is_durable_before, sleep};
 
 /// A client with more to take than its socket holds is sent the rest whenever it can take it, also between a command of it
@@ -34,18 +35,31 @@ fn reply_waits(lines: &[&[&str]], end: &[u8]) {
         }
         raw.write_all(&out).unwrap();
         let mut replies = 0;
+        let begun = Instant::now();
         while replies < 30 * 5 {
-            replies += raw.read(&mut buf).unwrap();
+            assert!(begun.elapsed() < LIMIT, "{replies} bytes");
+            replies += raw.read(&mut buf).unwrap_or(0);
         }
         taken += replies;
-        // As much as its socket takes, and one chunk more.
+        // As much as its socket takes, and one chunk more; more chunks where each takes long.
         let mut out = Vec::new();
-        encode_command(&mut out, &["GET", "chunk"]);
+        for _ in 0..if has_io_threads() { 8 } else { 1 } {
+            encode_command(&mut out, &["GET", "chunk"]);
+        }
         wait_until("the socket is full", LIMIT, || {
             raw.write_all(&out).unwrap();
             let list = other.words("CLIENT LIST")?.text().unwrap_or_default();
-            let mine = list.lines().find(|line| line.contains(&me));
-            Ok(mine.is_some_and(|line| line.contains("events=rw")))
+            let mine = list
+                .lines()
+                .find(|line| line.contains(&me))
+                .unwrap_or_default();
+            // Redis 8 doesn't say it of those whom I/O threads serve, only that more waits than a reply that has just
+            // been made.
+            let waits = mine.split(' ').find_map(|word| word.strip_prefix("oll="));
+            let waits = waits
+                .and_then(|n| n.parse::<u32>().ok())
+                .unwrap_or_default();
+            Ok(mine.contains("events=rw") || waits > 3)
         })
         .unwrap();
         let mut sleeper = sleep(&stage);

@@ -144,8 +144,11 @@ fn the_only_client_is_served_by_the_event_loop_until_another_comes() {
 
 /// Whether replies leave before the end of the pass, so that each write is synced by itself.
 fn each_is_synced() -> bool {
-    let io_threads = std::env::var("IO_THREADS").is_ok_and(|n| n != "1" && !n.is_empty());
-    io_threads && std::env::var("HOST_APPENDFSYNC").as_deref() != Ok("always")
+    has_io_threads() && std::env::var("HOST_APPENDFSYNC").as_deref() != Ok("always")
+}
+
+fn has_io_threads() -> bool {
+    std::env::var("IO_THREADS").is_ok_and(|n| n != "1" && !n.is_empty())
 }
 
 /// A pipeline takes a few fsyncs, not one for each of its commands.
