@@ -42,11 +42,14 @@ struct Held {
     /// By what they wait for, and the order in which they came.
     replies: BTreeMap<(u64, u64), One>,
     count: u64,
+    /// Whether a group may be among them.
+    has_group: bool,
 }
 
 static HELD: Exclusive<Held> = Exclusive::new(Held {
     replies: BTreeMap::new(),
     count: 0,
+    has_group: false,
 });
 
 /// Blocks the client of a command until every effect up to `until` is
@@ -87,6 +90,7 @@ pub fn keep(until: u64, handle: Handle, answer: Box<Answer>) {
 fn hold(until: u64, one: One) {
     HELD.with(|held| {
         held.count += 1;
+        held.has_group |= one.in_group;
         held.replies.insert((until, held.count), one);
     });
     // The hook that begins the fsync is over for this pass, and the server
@@ -129,6 +133,9 @@ pub fn release() {
 /// leave at the end of the pass that runs the rest, after its fsync. Not while
 /// a transaction or script runs.
 pub fn release_group() {
+    if HELD.with(|held| std::mem::take(&mut held.has_group)) != Some(true) {
+        return;
+    }
     let group = state::with(None, |engine, host| {
         HELD.with(|held| {
             let mut group = Vec::new();
