@@ -141,6 +141,7 @@ fn joins(id: u64) -> bool {
             state::with(None, |engine, _| engine.put_off_sync(us));
             true
         }
+        Some(Turn::Next) => true,
         Some(Turn::All) => {
             held::release_group();
             false

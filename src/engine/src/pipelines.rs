@@ -27,7 +27,9 @@
 //! write of a pipeline is held for a moment, without an fsync, until as many
 //! have come as wrote in the last two fsyncs, or an eighth of an fsync's time
 //! has passed, at most 2 ms: then all go on in one pass, with one fsync at its
-//! end. Not on Redis 7.0, where they would go on after the hook.
+//! end. That is never the pass right after the last fsync, so who came during
+//! one doesn't wait for another. Not on Redis 7.0, where they would go on after
+//! the hook.
 //!
 //! A client that isn't blocked must have taken all that it was sent so far:
 //! what waits to be sent would take its reply along in the middle of the pass.
@@ -81,6 +83,8 @@ pub enum Turn {
     All,
     /// It is held until the group goes on, after so long at the latest.
     Later(Duration),
+    /// It is held until the group goes on, in the next pass.
+    Next,
 }
 
 /// Those that pipeline and are to be served by the next fsync.
@@ -93,6 +97,8 @@ struct Group {
     expected: usize,
     /// Until when they are waited for.
     until: Option<Instant>,
+    /// The pass that ended with the fsync before.
+    after: u64,
 }
 
 /// What is known of a client.
@@ -162,6 +168,7 @@ impl Clients {
                 came: 0,
                 expected: 0,
                 until: None,
+                after: 0,
             },
         }
     }
@@ -336,6 +343,7 @@ impl Clients {
             let lately = |client: &&Client| client.group + 1 >= group.number;
             group.expected = self.by_id.values().filter(lately).count();
             group.until = Some(now + (took / PART).min(MOST));
+            group.after = self.pass;
         }
         group.number += 1;
     }
@@ -353,8 +361,15 @@ impl Clients {
         let left = group
             .until
             .map(|until| until.saturating_duration_since(now));
+        // Whoever came during the last fsync is served in this pass, and
+        // mustn't wait for another.
+        let is_rest = left.is_some() && self.pass == group.after + 1;
         match left.filter(|left| !left.is_zero()) {
             Some(left) if group.came < group.expected => Turn::Later(left),
+            _ if is_rest => {
+                group.until = Some(now);
+                Turn::Next
+            }
             _ => {
                 group.until = None;
                 Turn::All
@@ -491,7 +506,8 @@ mod tests {
         all.synced(now, FSYNC);
         all.next_pass();
         // The other part came during that fsync.
-        assert_eq!(turns(&mut all, &[3, 4], now), [wait, Turn::All]);
+        assert_eq!(turns(&mut all, &[3, 4], now), [wait, Turn::Next]);
+        assert!(all.is_group_due(now));
         // The rest of its pipeline.
         all.next_pass();
         assert_eq!(turns(&mut all, &[3], now), [Turn::Now]);
@@ -520,17 +536,20 @@ mod tests {
         assert!(all.is_group_due(now + FSYNC / PART));
         assert!(!all.is_group_due(now + FSYNC), "told once");
         // Nor at all for who is late.
+        all.next_pass();
         assert_eq!(turns(&mut all, &[2], now + FSYNC / PART), [Turn::All]);
         // Nor after an fsync in which nobody could have come back.
         all.synced(now, Duration::from_micros(900));
         all.next_pass();
         assert_eq!(turns(&mut all, &[1], now), [Turn::All]);
-        // Nor for who wrote long ago.
+        // Nor for who wrote long ago, but for the end of the pass: others came
+        // during the fsync.
         for _ in 0..2 {
             all.synced(now, FSYNC);
             all.next_pass();
         }
-        assert_eq!(turns(&mut all, &[1], now), [Turn::All]);
+        assert_eq!(turns(&mut all, &[1, 2], now), [Turn::Next, Turn::Next]);
+        assert!(all.is_group_due(now));
     }
 
     #[test]
