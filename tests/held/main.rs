@@ -45,6 +45,11 @@ fn who_writes_waits_and_nobody_else_but_readers_of_it() {
     std::thread::sleep(Duration::from_millis(100));
     let mut deleter = stage.client();
     deleter.send(&["PERSIST.DEL", "gone"]).unwrap();
+    // I/O threads may take the later one first.
+    wait_until("both are held", LIMIT, || {
+        Ok(stage.server.info("blocked_clients")? == "2")
+    })
+    .unwrap();
     // The cache and other durable keys are served meanwhile.
     assert_eq!(other.words("GET cache").unwrap().text().unwrap(), "1");
     assert_eq!(other.words("PERSIST.GET old").unwrap().text().unwrap(), "1");
