@@ -2,6 +2,7 @@
 //! `name value` behind the module's path.
 
 use std::ffi::{c_char, c_int, c_longlong, c_void};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::ptr::null_mut;
 
@@ -81,10 +82,12 @@ pub fn load(ctx: Ctx<'_>, args: &[&[u8]]) -> Result<Settings, String> {
     Ok(settings)
 }
 
-/// By whatever path; one that is missing is no other's.
+/// By whatever path; one that is missing is no other's. (Not by
+/// `canonicalize`: that frees what the C library has allocated, and Valkey
+/// loads modules so that the one may be jemalloc's and the other libc's.)
 fn is_same_folder(one: &str, other: &str) -> bool {
-    let real = |path: &str| std::fs::canonicalize(path).ok();
-    real(one).is_some_and(|one| Some(one) == real(other))
+    let place = |path: &str| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    place(one).is_some_and(|one| Some(one) == place(other))
 }
 
 /// Changed settings since the last call, if there are.
