@@ -12,8 +12,8 @@ fail() { echo "backup.sh: $*" >&2; exit 1; }
 [ $# -ge 1 ] || fail "usage: backup.sh FOLDER [redis-cli options]"
 folder=$1
 shift
-program=${REDIS_CLI:-$(command -v redis-cli || command -v valkey-cli || true)}
-[ -n "$program" ] || fail "neither redis-cli nor valkey-cli is in the path; REDIS_CLI says where"
+program=${REDIS_CLI:-$(command -v redis-cli || command -v valkey-cli)} ||
+    fail "neither redis-cli nor valkey-cli is in the path; REDIS_CLI says where"
 cli=("$program" "$@")
 [ ! -e "$folder" ] || fail "$folder exists already"
 

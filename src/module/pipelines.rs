@@ -164,7 +164,7 @@ pub fn synced(took: Duration) {
 /// Whether those that pipeline have waited for others for long enough: then
 /// they are to be released now.
 pub fn is_group_due() -> bool {
-    let due = CLIENTS.with(|all| all.is_group_due(Instant::now())) == Some(true);
+    let due = get(&HOLDS) && CLIENTS.with(|all| all.is_group_due(Instant::now())) == Some(true);
     if due {
         // They go on in the next pass at the latest, which ends with one.
         state::with(None, |engine, _| engine.put_off_sync(1_000));

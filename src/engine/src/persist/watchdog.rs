@@ -68,12 +68,12 @@ impl Watchdog {
 
     /// Takes it back, or waits for the end of what was begun, and gives that.
     pub(super) fn stop(&self) -> Option<Done> {
-        if self.state.is_poisoned() {
+        // It may panic while this waits for it.
+        let Ok(mut state) = self.state.lock() else {
             self.state.clear_poison();
             let why = "in an fsync that came by itself".to_owned();
             return Some(Box::new(JobPanicked(why)));
-        }
-        let mut state = self.state();
+        };
         state.job = None;
         state.end.take()
     }
