@@ -1,6 +1,6 @@
 //! Ends connections on which the next reply would be a lie.
 
-use crate::ffi::{ClientSocket, Ctx, RUNNERS};
+use crate::ffi::Ctx;
 
 /// Ends the connections of these clients, before anything more is sent on
 /// them. 0 stands for the caller of a script, where the host doesn't say who
@@ -22,41 +22,15 @@ fn silenced(ctx: Ctx<'_>, ids: &[u64]) -> Vec<u64> {
     if ids.is_empty() {
         return Vec::new();
     }
-    let list = ctx.call(c"CLIENT", &[b"LIST"]);
-    let list = String::from_utf8_lossy(list.text().unwrap_or_default()).into_owned();
     let mut found = Vec::new();
-    for client in list.lines().filter_map(read) {
-        let called = ids.contains(&0) && client.replies && client.runs;
+    ctx.client_states(None, |client| {
+        let called = ids.contains(&0) && client.is_answered && client.runs_others;
         if called || ids.contains(&client.id) {
             // A client in the middle of a command is closed only later, and
             // I/O threads may send what it was answered until then.
             client.socket.shut_down();
             found.push(client.id);
         }
-    }
+    });
     found
-}
-
-struct Client {
-    id: u64,
-    socket: ClientSocket,
-    /// Its last command is one of [`RUNNERS`].
-    runs: bool,
-    /// Some reply hasn't left yet.
-    replies: bool,
-}
-
-/// One line of CLIENT LIST.
-fn read(line: &str) -> Option<Client> {
-    let field = |name: &str| {
-        line.split(' ')
-            .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-    };
-    let some = |name: &str| field(name).is_some_and(|n| n != "0");
-    Some(Client {
-        id: field("id")?.parse().ok()?,
-        socket: ClientSocket::new(field("fd")?.parse().ok()?),
-        runs: RUNNERS.contains(&field("cmd")?.as_bytes()),
-        replies: some("obl") || some("oll"),
-    })
 }

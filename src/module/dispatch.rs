@@ -296,7 +296,7 @@ fn execute<'a>(
     });
     let is_held = kept.is_some();
     if let Some((until, reply)) = kept {
-        held::block(ctx, until, reply, wait == Wait::Group);
+        held::block(ctx, until, reply);
     }
     if let Some(ticket) = ticket {
         blocking::block(ctx, ticket);

@@ -10,6 +10,7 @@ use redis_module::raw;
 use crate::blocking;
 use crate::config;
 use crate::ffi::{Ctx, host};
+use crate::gate;
 use crate::guard;
 use crate::held;
 use crate::pipelines;
@@ -104,6 +105,7 @@ extern "C" fn on_loop(
     if what == raw::REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP {
         set(&IN_WINDOW, false);
         pipelines::next_pass();
+        gate::next_pass();
         if !guard::tells_ends() {
             on_server(ctx, |ctx| guard::watch(ctx, get(&LOGS), false));
         }
@@ -112,12 +114,9 @@ extern "C" fn on_loop(
     on_server(ctx, |ctx| {
         guard::script_over();
         blocking::end_of_pass();
-        let goes_on = pipelines::is_group_due();
         before_replies();
         held::release();
-        if goes_on {
-            held::release_group();
-        }
+        gate::look(false);
         sync::end_of_pass();
         guard::watch(ctx, get(&LOGS), true);
         queued::window_begins();
@@ -140,11 +139,9 @@ pub fn work_ended() {
         }
         free
     });
+    gate::look(true);
     if free == Some(true) {
         held::release();
-        if pipelines::is_group_due() {
-            held::release_group();
-        }
         sync::end_of_pass();
     }
 }

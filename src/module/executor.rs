@@ -1,5 +1,6 @@
 //! The thread that does what must not hold up the event loop.
 
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null_mut;
@@ -31,7 +32,7 @@ enum Work {
 struct Inbox {
     queue: Receiver<Work>,
     /// When to wake the event loop.
-    wake_at: Option<Instant>,
+    wake_at: BTreeSet<Instant>,
     /// What to look at, and when.
     watched: Option<(Instant, Arc<Watchdog>)>,
 }
@@ -55,7 +56,7 @@ impl IoThread {
         let thread = spawn("persist-io", move || {
             let mut inbox = Inbox {
                 queue,
-                wake_at: None,
+                wake_at: BTreeSet::new(),
                 watched: None,
             };
             while let Some(job) = inbox.next_job() {
@@ -90,10 +91,7 @@ impl Inbox {
     fn next_job(&mut self) -> Option<Job> {
         loop {
             let look_at = self.watched.as_ref().map(|(at, _)| *at);
-            let due = match (self.wake_at, look_at) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
+            let due = self.wake_at.first().copied().into_iter().chain(look_at).min();
             let work = match due {
                 None => Some(self.queue.recv().ok()?),
                 Some(at) => {
@@ -107,10 +105,12 @@ impl Inbox {
             };
             match work {
                 Some(Work::Job(job)) => {
-                    self.wake_at = None;
+                    self.wake_at.clear();
                     return Some(job);
                 }
-                Some(Work::WakeAt(at)) => self.wake_at = Some(at),
+                Some(Work::WakeAt(at)) => {
+                    self.wake_at.insert(at);
+                }
                 Some(Work::Watch(watchdog)) => self.watched = Some((Instant::now(), watchdog)),
                 None => self.timed_out(),
             }
@@ -119,8 +119,9 @@ impl Inbox {
 
     fn timed_out(&mut self) {
         let now = Instant::now();
-        if self.wake_at.is_some_and(|at| at <= now) {
-            self.wake_at = None;
+        let due = self.wake_at.first().is_some_and(|at| *at <= now);
+        if due {
+            self.wake_at.retain(|at| *at > now);
             wake();
         }
         if let Some((at, watchdog)) = &mut self.watched

@@ -7,6 +7,8 @@ use std::ptr::null_mut;
 use persist_engine::host::Level;
 use redis_module::raw;
 
+use crate::client::ClientState;
+
 /// Calls a function of the host. Those that every supported host has are
 /// checked once at load ([`missing`]); a missing one can't be called.
 macro_rules! host {
@@ -137,51 +139,6 @@ fn log_in(ctx: *mut raw::RedisModuleCtx, level: Level, text: &str) {
                 line.as_ptr()
             ))
         }
-    }
-}
-
-/// The commands during which others run in a client's name.
-pub const RUNNERS: [&[u8]; 7] = [
-    b"eval",
-    b"evalsha",
-    b"eval_ro",
-    b"evalsha_ro",
-    b"fcall",
-    b"fcall_ro",
-    b"exec",
-];
-
-/// What a line of CLIENT LIST tells.
-#[derive(Debug, PartialEq, Eq)]
-pub struct ClientState {
-    /// Whose line it is.
-    pub id: u64,
-    /// How many commands of its transaction are queued; `None` is not in one.
-    pub queued: Option<u64>,
-    /// Bytes that have arrived from it, those of the command that runs and of
-    /// the ones before it in the same piece included.
-    pub arrived: usize,
-    /// It hasn't taken all that it was sent, so it is sent more whenever it
-    /// can take it, in the middle of a pass, too.
-    pub is_writing: bool,
-    /// Its last command, or the one that runs, is one of [`RUNNERS`].
-    pub runs_others: bool,
-}
-
-impl ClientState {
-    /// `None` for what is no such line.
-    fn read(line: &[u8]) -> Option<Self> {
-        let mut words = line.split(|b| *b == b' ');
-        // The host prints them in this order.
-        let mut field = |name: &[u8]| words.find_map(|word| word.strip_prefix(name));
-        let number = |text: Option<&[u8]>| std::str::from_utf8(text?).ok()?.parse().ok();
-        Some(ClientState {
-            id: number(field(b"id="))?,
-            queued: number(field(b"multi=")),
-            arrived: number(field(b"qbuf="))? as usize,
-            is_writing: field(b"events=")?.contains(&b'w'),
-            runs_others: RUNNERS.contains(&field(b"cmd=")?),
-        })
     }
 }
 
@@ -476,22 +433,4 @@ impl<'a> Ctx<'a> {
 pub fn notified_classes() -> c_int {
     // SAFETY: takes nothing and reads one word of the host's.
     unsafe { host!(RedisModule_GetNotifyKeyspaceEvents()) }
-}
-
-/// The socket of a client that the host has told of and not closed since.
-pub struct ClientSocket(c_int);
-
-impl ClientSocket {
-    /// By its number.
-    pub fn new(number: c_int) -> Self {
-        Self(number)
-    }
-
-    /// Nothing is sent on it from now on, whoever tries. The host closes it
-    /// when it finds that out.
-    pub fn shut_down(&self) {
-        // SAFETY: shutdown(2) touches no memory of ours. Sockets of clients
-        // are closed by the main thread alone, which this is.
-        unsafe { libc::shutdown(self.0, libc::SHUT_RDWR) };
-    }
 }

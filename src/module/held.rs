@@ -34,27 +34,22 @@ const FAILED: CommandError = CommandError::text(
 struct One {
     handle: Handle,
     answer: Box<Answer>,
-    /// Its client pipelines, and goes on together with others that do.
-    in_group: bool,
 }
 
 struct Held {
     /// By what they wait for, and the order in which they came.
     replies: BTreeMap<(u64, u64), One>,
     count: u64,
-    /// Whether a group may be among them.
-    has_group: bool,
 }
 
 static HELD: Exclusive<Held> = Exclusive::new(Held {
     replies: BTreeMap::new(),
     count: 0,
-    has_group: false,
 });
 
 /// Blocks the client of a command until every effect up to `until` is
-/// durable, or its group goes on.
-pub fn block(ctx: Ctx<'_>, until: u64, reply: Result<Tape, CommandError>, in_group: bool) {
+/// durable.
+pub fn block(ctx: Ctx<'_>, until: u64, reply: Result<Tape, CommandError>) {
     let id = ctx.client_id();
     // SAFETY: a client's context, and callbacks of the right types. Without a
     // timeout's callback CLIENT UNBLOCK leaves the client alone, as one that
@@ -72,25 +67,18 @@ pub fn block(ctx: Ctx<'_>, until: u64, reply: Result<Tape, CommandError>, in_gro
     let one = One {
         handle,
         answer: Box::new(Answer { reply, id }),
-        in_group,
     };
     hold(until, one);
 }
 
 /// Holds back the reply to a client that is blocked already.
 pub fn keep(until: u64, handle: Handle, answer: Box<Answer>) {
-    let one = One {
-        handle,
-        answer,
-        in_group: false,
-    };
-    hold(until, one);
+    hold(until, One { handle, answer });
 }
 
 fn hold(until: u64, one: One) {
     HELD.with(|held| {
         held.count += 1;
-        held.has_group |= one.in_group;
         held.replies.insert((until, held.count), one);
     });
     // The hook that begins the fsync is over for this pass, and the server
@@ -125,33 +113,6 @@ pub fn release() {
     });
     // The engine is free again: delivering may call back.
     for One { handle, answer, .. } in done.flatten().unwrap_or_default() {
-        answer::send(handle, answer);
-    }
-}
-
-/// Lets those go on that pipeline and were held for their group. Their replies
-/// leave at the end of the pass that runs the rest, after its fsync. Not while
-/// a transaction or script runs.
-pub fn release_group() {
-    if HELD.with(|held| std::mem::take(&mut held.has_group)) != Some(true) {
-        return;
-    }
-    let group = state::with(None, |engine, host| {
-        HELD.with(|held| {
-            let mut group = Vec::new();
-            for (key, one) in std::mem::take(&mut held.replies) {
-                if one.in_group {
-                    engine.rely_on(key.0);
-                    host.note_writer(one.answer.id);
-                    group.push(one);
-                } else {
-                    held.replies.insert(key, one);
-                }
-            }
-            group
-        })
-    });
-    for One { handle, answer, .. } in group.flatten().unwrap_or_default() {
         answer::send(handle, answer);
     }
 }

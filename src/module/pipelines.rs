@@ -1,14 +1,12 @@
 //! Whose replies are held back under `appendfsync always`: what the host knows
 //! of clients, handed to [`persist_engine::pipelines`].
 
-use std::time::{Duration, Instant};
-
-use persist_engine::pipelines::{Clients, Turn, length};
+use persist_engine::pipelines::{Clients, length};
 
 use crate::ffi::Ctx;
+use crate::gate;
 use crate::guard;
-use crate::held;
-use crate::state::{self, ALONE, Exclusive, FAST, HOLDS, IN_WINDOW, SYNC_EACH, get, set};
+use crate::state::{ALONE, Exclusive, FAST, HOLDS, IN_WINDOW, SYNC_EACH, get, set};
 
 static CLIENTS: Exclusive<Clients> = Exclusive::new(Clients::new());
 
@@ -34,13 +32,19 @@ pub fn unit_is_overtaking(ctx: Ctx<'_>, flags: u32) -> bool {
     let id = guard::client_behind(ctx, flags);
     unit_wrote();
     if id == 0 {
+        gate::serves_caller();
         return CLIENTS.with(|all| all.is_caller_behind(|ids| behind(ctx, ids))) == Some(true);
     }
     if CLIENTS.with(|all| all.decide(id, get(&FAST)).first) == Some(true) {
         // A script may let the host send more before it ends: this doesn't
         // count for others.
-        let is_behind = ctx.client_state(id).is_none_or(|client| client.is_writing);
+        let state = ctx.client_state(id);
+        let is_behind = state.as_ref().is_none_or(|client| client.is_writing);
         CLIENTS.with(|all| all.note_unit(id, is_behind));
+        if let Some(client) = state.filter(|_| !is_behind) {
+            gate::note(&client);
+            gate::serves(id);
+        }
     }
     CLIENTS.with(|all| all.is_unit_behind(id)) == Some(true)
 }
@@ -72,6 +76,7 @@ fn is_behind(ctx: Ctx<'_>, id: u64) -> Option<bool> {
     let mut own = None;
     let told = ctx.client_states(Some(&ids), |client| {
         CLIENTS.with(|all| all.note(client.id, client.is_writing));
+        gate::note(&client);
         if client.id == id {
             own = Some(client.is_writing);
         }
@@ -91,8 +96,6 @@ pub enum Wait {
     Pass,
     /// For an fsync in the background; it is held back.
     Disk,
-    /// For others that pipeline; it is held back.
-    Group,
 }
 
 /// What the reply to this client's write, which may be held back, should wait
@@ -112,64 +115,35 @@ pub fn wait(ctx: Ctx<'_>, args: &[&[u8]]) -> Wait {
         return Wait::Disk;
     };
     if !service.hold {
-        if service.pipelines && service.first && !late && !get(&IN_WINDOW) && joins(id) {
-            return Wait::Group;
-        }
         // What is still on its way to this client may take the reply along in
         // the middle of the pass. Asked once, since only its end changes that.
-        let overtakes = service.first && is_behind(ctx, id) != Some(false);
-        return if overtakes { Wait::Disk } else { Wait::Pass };
+        if service.first {
+            if is_behind(ctx, id) != Some(false) {
+                return Wait::Disk;
+            }
+            gate::serves(id);
+        }
+        return Wait::Pass;
     }
-    let more = service.ask
+    if service.ask
         && late
         && !get(&IN_WINDOW)
-        && ctx
-            .client_state(id)
-            .is_some_and(|client| client.arrived > length(args) && !client.is_writing);
-    if more {
+        && let Some(client) = ctx.client_state(id)
+        && client.arrived > length(args)
+        && !client.is_writing
+    {
         CLIENTS.with(|all| all.pipelines(id));
+        gate::note(&client);
+        gate::serves(id);
         return Wait::Pass;
     }
     Wait::Disk
 }
 
-/// A client that pipelines writes. Whether it waits for others that do.
-fn joins(id: u64) -> bool {
-    match CLIENTS.with(|all| all.joins(id, Instant::now())) {
-        Some(Turn::Later(left)) => {
-            let us = left.as_micros() as u64;
-            state::with(None, |engine, _| engine.put_off_sync(us));
-            true
-        }
-        Some(Turn::Next) => true,
-        Some(Turn::All) => {
-            held::release_group();
-            false
-        }
-        Some(Turn::Now) | None => false,
-    }
-}
-
-/// Whether this client pipelines, and the next fsync on the event loop is to
-/// serve it.
+/// Whether this client pipelines, and the fsync at the end of this pass serves
+/// it.
 pub fn goes_on(id: u64) -> bool {
     CLIENTS.with(|all| all.goes_on(id)) == Some(true)
-}
-
-/// An fsync on the event loop took so long.
-pub fn synced(took: Duration) {
-    CLIENTS.with(|all| all.synced(Instant::now(), took));
-}
-
-/// Whether those that pipeline have waited for others for long enough: then
-/// they are to be released now.
-pub fn is_group_due() -> bool {
-    let due = get(&HOLDS) && CLIENTS.with(|all| all.is_group_due(Instant::now())) == Some(true);
-    if due {
-        // They go on in the next pass at the latest, which ends with one.
-        state::with(None, |engine, _| engine.put_off_sync(1_000));
-    }
-    due
 }
 
 /// Another client has connected.

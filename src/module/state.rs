@@ -8,8 +8,8 @@ use persist_engine::engine::Engine;
 
 use crate::cutoff::{cut_off, silence};
 use crate::ffi::Ctx;
+use crate::gate;
 use crate::host::{Link, Side};
-use crate::pipelines;
 
 /// A value that only the server's main thread uses, or a thread that holds
 /// the server's lock; and only one caller at a time.
@@ -141,7 +141,7 @@ pub fn before_replies() {
     if let Some(Some((writers, ctx, began))) = doomed {
         cut_off(ctx, &writers);
         if let Some(began) = began {
-            pipelines::synced(began.elapsed());
+            gate::synced(ctx, began.elapsed());
         }
     }
 }

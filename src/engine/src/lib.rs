@@ -18,6 +18,7 @@ pub mod route;
 pub mod settings;
 
 pub mod blocked;
+pub mod gate;
 pub mod persist;
 pub mod pipelines;
 pub mod queued;

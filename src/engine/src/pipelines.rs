@@ -20,16 +20,8 @@
 //! ([`queued`](crate::queued)). So there nobody is blocked at all while
 //! transactions or scripts write durable keys, and for some seconds after.
 //!
-//! After an fsync on the event loop, those that pipeline come in two parts:
-//! some had sent their next writes while it ran, the others do so once they
-//! have its replies. Served as they come, each part would wait for the other's
-//! fsync, and so would whoever else is served by the event loop. So the first
-//! write of a pipeline is held for a moment, without an fsync, until as many
-//! have come as wrote in the last two fsyncs, or an eighth of an fsync's time
-//! has passed, at most 2 ms: then all go on in one pass, with one fsync at its
-//! end. That is never the pass right after the last fsync, so who came during
-//! one doesn't wait for another. Not on Redis 7.0, where they would go on after
-//! the hook.
+//! When those that aren't blocked go on after an fsync is the
+//! [`gate`](crate::gate)'s to say.
 //!
 //! A client that isn't blocked must have taken all that it was sent so far:
 //! what waits to be sent would take its reply along in the middle of the pass.
@@ -37,14 +29,7 @@
 //! wrote lately in one question, since each costs some microseconds.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
-/// The part of an fsync's time that a group may wait: 1 in so many.
-const PART: u32 = 8;
-/// And never longer.
-const MOST: Duration = Duration::from_millis(2);
-/// After an fsync shorter than this nobody could come back in time.
-const LEAST_FSYNC: Duration = Duration::from_millis(1);
 /// So many passes with a single write make a client one that doesn't
 /// pipeline, at first.
 const FEW: u32 = 16;
@@ -70,35 +55,6 @@ pub struct Service {
     pub ask: bool,
     /// Whether it is the first of its client in this pass.
     pub first: bool,
-    /// Whether it isn't held because its client pipelines.
-    pub pipelines: bool,
-}
-
-/// What becomes of the first write of a pipeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It goes on, and the fsync at the end of the pass serves it.
-    Now,
-    /// It goes on, and so may those that were held for their group.
-    All,
-    /// It is held until the group goes on, after so long at the latest.
-    Later(Duration),
-    /// It is held until the group goes on, in the next pass.
-    Next,
-}
-
-/// Those that pipeline and are to be served by the next fsync.
-#[derive(Debug)]
-struct Group {
-    /// Its number.
-    number: u64,
-    /// So many have come, of as many as may.
-    came: usize,
-    expected: usize,
-    /// Until when they are waited for.
-    until: Option<Instant>,
-    /// The pass that ended with the fsync before.
-    after: u64,
 }
 
 /// What is known of a client.
@@ -122,8 +78,6 @@ struct Client {
     behind: (u64, bool),
     /// The pass in which it had, as a transaction or script of it wrote.
     unit_behind: u64,
-    /// The group it was in last, as one that pipelines.
-    group: u64,
 }
 
 /// All clients that write.
@@ -143,7 +97,6 @@ pub struct Clients {
     /// Whether one of them may have called the script that runs, and as of
     /// which state.
     caller_behind: (u64, bool),
-    group: Group,
 }
 
 impl Default for Clients {
@@ -163,13 +116,6 @@ impl Clients {
             since_unit: 0,
             all_behind: None,
             caller_behind: (0, false),
-            group: Group {
-                number: 2,
-                came: 0,
-                expected: 0,
-                until: None,
-                after: 0,
-            },
         }
     }
 
@@ -300,7 +246,6 @@ impl Clients {
             idle: 0,
             behind: (0, false),
             unit_behind: 0,
-            group: 0,
         });
         client.idle = 0;
         if !client.pipelines && client.released == pass {
@@ -329,68 +274,14 @@ impl Clients {
             hold,
             ask: client.held <= 3 || client.held.is_multiple_of(64),
             first: client.in_pass == 1,
-            pipelines: client.pipelines && !nobody,
         }
     }
 
-    /// An fsync on the event loop has ended, which took so long: a new group
-    /// begins.
-    pub fn synced(&mut self, now: Instant, took: Duration) {
-        let group = &mut self.group;
-        group.came = 0;
-        group.until = None;
-        if took >= LEAST_FSYNC {
-            let lately = |client: &&Client| client.group + 1 >= group.number;
-            group.expected = self.by_id.values().filter(lately).count();
-            group.until = Some(now + (took / PART).min(MOST));
-            group.after = self.pass;
-        }
-        group.number += 1;
-    }
-
-    /// A client that pipelines writes, for the first time in this pass.
-    pub fn joins(&mut self, id: u64, now: Instant) -> Turn {
-        let (Some(client), group) = (self.by_id.get_mut(&id), &mut self.group) else {
-            return Turn::Now;
-        };
-        if client.group == group.number {
-            return Turn::Now;
-        }
-        client.group = group.number;
-        group.came += 1;
-        let left = group
-            .until
-            .map(|until| until.saturating_duration_since(now));
-        // Whoever came during the last fsync is served in this pass, and
-        // mustn't wait for another.
-        let is_rest = left.is_some() && self.pass == group.after + 1;
-        match left.filter(|left| !left.is_zero()) {
-            Some(left) if group.came < group.expected => Turn::Later(left),
-            _ if is_rest => {
-                group.until = Some(now);
-                Turn::Next
-            }
-            _ => {
-                group.until = None;
-                Turn::All
-            }
-        }
-    }
-
-    /// Whether this client is one of the group that comes next.
+    /// Whether this client pipelines, and the fsync at the end of this pass
+    /// serves it.
     pub fn goes_on(&self, id: u64) -> bool {
         let client = self.by_id.get(&id);
-        client.is_some_and(|client| client.pipelines && client.group == self.group.number)
-    }
-
-    /// Whether those that were held for their group have waited for others for
-    /// long enough.
-    pub fn is_group_due(&mut self, now: Instant) -> bool {
-        let due = self.group.until.is_some_and(|until| until <= now);
-        if due {
-            self.group.until = None;
-        }
-        due
+        client.is_some_and(|client| client.pipelines && client.pass == self.pass)
     }
 
     /// A client that was blocked goes on.
@@ -474,82 +365,6 @@ mod tests {
             turns.push(turn);
         }
         assert!(turns[0] >= FEW && turns[1] > turns[0] && turns[2] > turns[1]);
-    }
-
-    const FSYNC: Duration = Duration::from_millis(8);
-
-    fn pipelining(ids: &[u64]) -> Clients {
-        let mut all = Clients::new();
-        for &id in ids {
-            all.decide(id, false);
-            all.pipelines(id);
-        }
-        all.next_pass();
-        all
-    }
-
-    fn turns(all: &mut Clients, ids: &[u64], now: Instant) -> Vec<Turn> {
-        let mut turn = |&id| {
-            assert!(all.decide(id, false).pipelines);
-            all.joins(id, now)
-        };
-        ids.iter().map(&mut turn).collect()
-    }
-
-    #[test]
-    fn two_parts_of_those_that_pipeline_become_one_group() {
-        let mut all = pipelining(&[1, 2, 3, 4]);
-        let now = Instant::now();
-        let wait = Turn::Later(FSYNC / PART);
-        // Nobody is known yet.
-        assert_eq!(turns(&mut all, &[1, 2], now), [Turn::All, Turn::All]);
-        all.synced(now, FSYNC);
-        all.next_pass();
-        // The other part came during that fsync.
-        assert_eq!(turns(&mut all, &[3, 4], now), [wait, Turn::Next]);
-        assert!(all.is_group_due(now));
-        // The rest of its pipeline.
-        all.next_pass();
-        assert_eq!(turns(&mut all, &[3], now), [Turn::Now]);
-        assert!(all.goes_on(3) && !all.goes_on(1));
-        for _ in 0..3 {
-            all.synced(now, FSYNC);
-            all.next_pass();
-            assert_eq!(turns(&mut all, &[1, 2], now), [wait, wait]);
-            all.next_pass();
-            assert_eq!(turns(&mut all, &[4, 3], now), [wait, Turn::All]);
-        }
-        assert!(!all.is_group_due(now + FSYNC));
-    }
-
-    #[test]
-    fn a_group_doesnt_wait_for_long() {
-        let mut all = pipelining(&[1, 2]);
-        let now = Instant::now();
-        turns(&mut all, &[1, 2], now);
-        all.synced(now, FSYNC);
-        all.next_pass();
-        let soon = now + FSYNC / PART / 2;
-        let left = Turn::Later(FSYNC / PART / 2);
-        assert_eq!(turns(&mut all, &[1], soon), [left]);
-        assert!(!all.is_group_due(soon));
-        assert!(all.is_group_due(now + FSYNC / PART));
-        assert!(!all.is_group_due(now + FSYNC), "told once");
-        // Nor at all for who is late.
-        all.next_pass();
-        assert_eq!(turns(&mut all, &[2], now + FSYNC / PART), [Turn::All]);
-        // Nor after an fsync in which nobody could have come back.
-        all.synced(now, Duration::from_micros(900));
-        all.next_pass();
-        assert_eq!(turns(&mut all, &[1], now), [Turn::All]);
-        // Nor for who wrote long ago, but for the end of the pass: others came
-        // during the fsync.
-        for _ in 0..2 {
-            all.synced(now, FSYNC);
-            all.next_pass();
-        }
-        assert_eq!(turns(&mut all, &[1, 2], now), [Turn::Next, Turn::Next]);
-        assert!(all.is_group_due(now));
     }
 
     #[test]

@@ -112,15 +112,19 @@ impl Engine {
     }
 
     /// No background fsync begins for so many us, unless somebody asks for one:
-    /// clients are held without it ([`pipelines`](crate::pipelines)), and go
-    /// on before.
+    /// one on the event loop is about to come ([`gate`](crate::gate)).
     pub fn put_off_sync(&mut self, us: u64) {
         self.persist.put_off_sync(us);
     }
 
-    /// A reply that was held back leaves at the end of this pass after all.
-    pub fn rely_on(&mut self, seq: u64) {
-        self.persist.rely_on(seq);
+    /// The I/O thread wakes the event loop in so many us.
+    pub fn wake_in(&mut self, us: u64) {
+        self.persist.wake_in(us);
+    }
+
+    /// Whether the I/O thread works on the log.
+    pub fn is_log_in_hand(&self) -> bool {
+        self.persist.is_log_in_hand()
     }
 
     /// Whether a reply that leaves at the end of this pass tells of anything

@@ -183,6 +183,16 @@ impl Persist {
         }
     }
 
+    /// Whether a job has the log's file in hand.
+    pub fn is_log_in_hand(&self) -> bool {
+        self.jobs_on_log > 0
+    }
+
+    /// The I/O thread wakes the event loop in so many us.
+    pub fn wake_in(&mut self, us: u64) {
+        self.exec.wake_in(us);
+    }
+
     /// Whether the event loop may write: the file is good and in nobody
     /// else's hands.
     fn may_touch_log(&self) -> bool {
@@ -336,7 +346,7 @@ impl Persist {
     }
 
     /// No background fsync begins for so many us: one on the event loop is
-    /// about to come for clients that pipeline.
+    /// about to come.
     pub fn put_off_sync(&mut self, us: u64) {
         self.timings.put_off_until_us = self.clock.monotonic_us() + us;
     }

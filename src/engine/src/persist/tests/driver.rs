@@ -317,12 +317,8 @@ impl Life {
                 told += &format!("{mark}{db}:{line}; ");
             }
             self.remember();
-            // A client that pipelines is held for a moment only.
-            if held && self.rng.below(4) == 0 {
+            if self.rng.below(8) == 0 {
                 self.rig.engine.put_off_sync(1_000);
-                let seq = self.rig.engine.seq();
-                self.rig.engine.rely_on(seq);
-                accepted = true;
             }
             if accepted {
                 self.accepted = Some((self.newest(), self.rig.engine.holds()));
