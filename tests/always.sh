@@ -10,12 +10,11 @@ work=$(mktemp -d)
 module=$PWD/target/release/libredis_persist.so
 ours=7821 theirs=7822
 trap 'jobs -p | xargs -r kill 2>/dev/null; for port in $ours $theirs; do redis-cli -p $port shutdown nosave >/dev/null 2>&1 || true; done; rm -rf "$work"' EXIT
-cc -shared -fPIC -O1 -o "$work/faults.so" tests/preload/faults.c
+cc -shared -fPIC -O1 -DREAL_CLOCK -o "$work/faults.so" tests/preload/faults.c
 
 start() { # slowness in ms
     mkdir -p "$work/$1/ours" "$work/$1/theirs"
     local common=(--save '' --daemonize yes --logfile log)
-    # Without slowness nothing is preloaded: it makes each look at the clock a system call.
     local slow=()
     [ "$1" = 0 ] || slow=(LD_PRELOAD="$work/faults.so" SLOW_FSYNC_MS="$1")
     (cd "$work/$1/ours" && env "${slow[@]}" "$server" --port $ours "${common[@]}" \

@@ -1,7 +1,11 @@
 //! A client, as CLIENT LIST tells of it.
 
 use std::ffi::{c_int, c_void};
+use std::io::Write;
 use std::mem::size_of;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// The commands during which others run in a client's name.
 pub const RUNNERS: [&[u8]; 7] = [
@@ -106,5 +110,99 @@ impl ClientSocket {
         // SAFETY: FIONREAD writes one number of ours.
         let told = unsafe { libc::ioctl(self.0, libc::FIONREAD, &raw mut bytes) };
         told != 0 || bytes > 0
+    }
+}
+
+/// Whether [`ClientSocket::hold`] and [`ClientSocket::let_go`] do what they
+/// say. Systems before Linux 4.18 may never tell of what came on a held socket,
+/// so its client would wait for ever; there it may take 0.1 s to find out.
+pub fn can_be_held() -> bool {
+    try_to_hold().unwrap_or(false)
+}
+
+fn try_to_hold() -> std::io::Result<bool> {
+    const LONG: c_int = 100;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut sender = TcpStream::connect(listener.local_addr()?)?;
+    let (receiver, from) = listener.accept()?;
+    if from != sender.local_addr()? {
+        return Ok(false);
+    }
+    let socket = ClientSocket(receiver.as_raw_fd());
+    let readable = libc::epoll_event {
+        events: libc::EPOLLIN as u32,
+        u64: 0,
+    };
+    // SAFETY: a new descriptor, which nobody else owns.
+    let epoll = unsafe {
+        match libc::epoll_create1(libc::EPOLL_CLOEXEC) {
+            -1 => return Err(std::io::Error::last_os_error()),
+            fd => OwnedFd::from_raw_fd(fd),
+        }
+    };
+    let told = |ms: c_int| {
+        let mut event = readable;
+        // SAFETY: the system writes one event of ours.
+        unsafe { libc::epoll_wait(epoll.as_raw_fd(), &raw mut event, 1, ms) > 0 }
+    };
+    // SAFETY: two open descriptors and an event of ours.
+    let added = unsafe {
+        let mut event = readable;
+        libc::epoll_ctl(
+            epoll.as_raw_fd(),
+            libc::EPOLL_CTL_ADD,
+            socket.0,
+            &raw mut event,
+        )
+    };
+    if added != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    socket.hold();
+    sender.write_all(b"x")?;
+    for _ in 0..LONG {
+        if socket.has_sent() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let is_held = socket.has_sent() && !told(0);
+    socket.let_go();
+    Ok(is_held && told(LONG))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_on_a_held_socket_is_told_of_later() {
+        assert!(can_be_held());
+    }
+
+    #[test]
+    fn what_is_no_socket_has_nothing_more_to_send() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let socket = ClientSocket(file.as_raw_fd());
+        socket.hold();
+        socket.let_go();
+        assert!(socket.has_sent());
+        assert!(ClientSocket(-1).has_sent());
+    }
+
+    #[test]
+    fn a_line_is_read() {
+        let line = b"id=7 addr=127.0.0.1:40506 laddr=127.0.0.1:6379 fd=12 name=fd=3 age=1 idle=0 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 qbuf=26 qbuf-free=20448 argv-mem=10 multi-mem=0 rbs=1024 rbp=0 obl=0 oll=1 omem=0 tot-mem=22298 events=rw cmd=evalsha user=default redir=-1 resp=2";
+        let client = ClientState::read(line).unwrap();
+        assert_eq!((client.id, client.socket), (7, ClientSocket(12)));
+        assert_eq!((client.queued, client.arrived), (None, 26));
+        assert!(client.is_answered && client.is_writing && client.runs_others);
+        let (line, other) = (String::from_utf8_lossy(line), "oll=0");
+        let line = line
+            .replace("oll=1", other)
+            .replace("events=rw cmd=evalsha", "events=r cmd=get");
+        let client = ClientState::read(line.as_bytes()).unwrap();
+        assert!(!client.is_answered && !client.is_writing && !client.runs_others);
+        assert_eq!(ClientState::read(b""), None);
     }
 }

@@ -116,7 +116,7 @@ extern "C" fn on_loop(
         blocking::end_of_pass();
         before_replies();
         held::release();
-        gate::look(false);
+        gate::look();
         sync::end_of_pass();
         guard::watch(ctx, get(&LOGS), true);
         queued::window_begins();
@@ -139,10 +139,13 @@ pub fn work_ended() {
         }
         free
     });
-    gate::look(true);
+    gate::woken();
     if free == Some(true) {
         held::release();
         sync::end_of_pass();
+    } else {
+        // No pass ends before that script does.
+        gate::look();
     }
 }
 

@@ -91,7 +91,13 @@ impl Inbox {
     fn next_job(&mut self) -> Option<Job> {
         loop {
             let look_at = self.watched.as_ref().map(|(at, _)| *at);
-            let due = self.wake_at.first().copied().into_iter().chain(look_at).min();
+            let due = self
+                .wake_at
+                .first()
+                .copied()
+                .into_iter()
+                .chain(look_at)
+                .min();
             let work = match due {
                 None => Some(self.queue.recv().ok()?),
                 Some(at) => {

@@ -7,12 +7,15 @@
 //! unix domain sockets, nor for what TLS has decrypted already: those aren't
 //! kept out.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use persist_engine::gate::{Gate, Look};
+use persist_engine::gate::{Gate, LEAST_FSYNC, Look};
+use persist_engine::host::Level;
 
-use crate::client::{ClientSocket, ClientState};
+use crate::client::{self, ClientSocket, ClientState};
+use crate::executor;
 use crate::ffi::Ctx;
 use crate::state::{self, ALONE, Exclusive, FAST, SYNC_EACH, get, set};
 
@@ -21,6 +24,9 @@ static GATE: Exclusive<Gate<ClientSocket>> = Exclusive::new(Gate::new());
 /// Whether a script of this pass waits for the fsync on the event loop whose
 /// caller the host doesn't tell (Redis 7.0).
 static SERVES_CALLERS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the I/O thread has woken the event loop since the last look.
+static WOKEN: AtomicBool = AtomicBool::new(false);
 
 /// After the gate was opened those behind it come in the next pass; until then
 /// no background fsync begins, in us.
@@ -56,9 +62,11 @@ pub fn next_pass() {
     set(&SERVES_CALLERS, false);
 }
 
-/// An fsync on the event loop took so long: closes the gate.
-pub fn synced(ctx: Ctx<'_>, took: Duration) {
-    if get(&SERVES_CALLERS) && is_useful() {
+/// An fsync on the event loop took so long: closes the gate. Not if the I/O
+/// thread is `busy`: it has to see to it that the gate is opened in time.
+pub fn synced(ctx: Ctx<'_>, took: Duration, busy: bool) {
+    let closes = is_useful() && !busy && took >= LEAST_FSYNC && can_be_held(ctx);
+    if closes && get(&SERVES_CALLERS) {
         ctx.client_states(None, |client| {
             if client.runs_others && client.is_answered {
                 note(&client);
@@ -68,14 +76,37 @@ pub fn synced(ctx: Ctx<'_>, took: Duration) {
     }
     GATE.with(|gate| {
         gate.kept_out().for_each(ClientSocket::let_go);
-        let closed = gate.synced(Instant::now(), took);
-        closed.filter(|_| is_useful()).for_each(ClientSocket::hold);
+        let took = if closes { took } else { Duration::ZERO };
+        gate.synced(Instant::now(), took)
+            .for_each(ClientSocket::hold);
     });
 }
 
-/// A pass has ended, or the I/O thread has `woken` the event loop.
-pub fn look(woken: bool) {
+/// Whether the system can keep clients out, as a try has shown.
+fn can_be_held(ctx: Ctx<'_>) -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    *CAN.get_or_init(|| {
+        let can = client::can_be_held();
+        if !can {
+            ctx.log(
+                Level::Notice,
+                "this system can't keep clients out during an fsync (SO_RCVLOWAT): others may wait for two fsyncs beside clients that pipeline or run transactions and scripts",
+            );
+        }
+        can
+    })
+}
+
+/// The I/O thread has woken the event loop.
+pub fn woken() {
+    set(&WOKEN, true);
+}
+
+/// A pass has ended, after its fsync if there was one; or a script has taken so
+/// long that the host serves others meanwhile.
+pub fn look() {
     let look = |busy| {
+        let woken = WOKEN.swap(false, Ordering::Relaxed);
         GATE.with(|gate| gate.look(Instant::now(), woken, busy, ClientSocket::has_sent))
     };
     state::with(None, |engine, _| match look(engine.is_log_in_hand()) {
@@ -83,7 +114,10 @@ pub fn look(woken: bool) {
         Some(Look::Later(Some(pause))) => {
             let us = pause.as_micros() as u64;
             engine.put_off_sync(us + ONE_PASS_US);
-            engine.wake_in(us);
+            match us {
+                0 => executor::turn_soon(),
+                _ => engine.wake_in(us),
+            }
         }
         Some(Look::Opens) => {
             engine.put_off_sync(ONE_PASS_US);

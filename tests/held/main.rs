@@ -5,6 +5,7 @@
 
 mod alarm;
 mod full;
+mod gate;
 mod stage;
 mod units;
 
@@ -185,65 +186,6 @@ fn a_pipeline_is_served_by_few_fsyncs() {
         let most = if each_is_synced() { 200 } else { 20 };
         assert!(fsyncs <= most, "round {round}: {fsyncs} fsyncs");
     }
-}
-
-/// Those whose pipelines came during an fsync wait a moment for those who were served by it, and one fsync serves all. On
-/// Redis 7.0 they can't.
-#[test]
-fn pipelines_that_come_in_turns_are_served_together() {
-    let stage = Stage::new("always", |b| b);
-    stage.until_it_holds();
-    stage.slow(50);
-    let version = stage.server.info("redis_version").unwrap();
-    let (mut first, mut second) = (stage.client(), stage.client());
-    let send = |client: &mut RawClient, round: usize, name: &str| {
-        let mut out = Vec::new();
-        for i in 0..8 {
-            let key = format!("{name}-{round}-");
-            encode_command(&mut out, &["PERSIST.SET", &key, &format!("{i}")]);
-            encode_command(&mut out, &["PERSIST.GET", &key]);
-        }
-        client.send_bytes(&out).unwrap();
-    };
-    let read = |client: &mut RawClient| {
-        for i in 0..8 {
-            ok(client.read().unwrap());
-            assert_eq!(client.read().unwrap().text().unwrap(), i.to_string());
-        }
-    };
-    send(&mut first, 0, "first");
-    for round in 0..40 {
-        std::thread::sleep(Duration::from_millis(20));
-        send(&mut second, round, "second");
-        read(&mut first);
-        // A server that doesn't wait is on its way with the other one's by now.
-        std::thread::sleep(Duration::from_micros(500));
-        send(&mut first, round + 1, "first");
-        read(&mut second);
-    }
-    read(&mut first);
-    // There each command is held, and one fsync serves all that are.
-    if each_is_synced() {
-        return;
-    }
-    let calls = stage.trace();
-    let writes: Vec<&str> = calls
-        .iter()
-        .filter(|c| c.is_write() && c.path.ends_with(".incr.aof"))
-        .map(|c| c.data.as_str())
-        .collect();
-    let together = (0..40).filter(|round| {
-        let names = [format!("second-{round}-"), format!("first-{}-", round + 1)];
-        writes
-            .iter()
-            .any(|w| names.iter().all(|name| w.contains(name)))
-    });
-    // By chance it happens without that, too, but hardly ever.
-    let together = together.count();
-    assert!(
-        together >= 4 || version.starts_with("7.0"),
-        "{together} times"
-    );
 }
 
 /// Once the disk fails, who was held is told, readers too, and nobody gets an `OK`.

@@ -223,6 +223,8 @@ static long shift(void) {
     return __atomic_load_n(&found, __ATOMIC_RELAXED);
 }
 
+/* Each look at the clock is a system call now, as it isn't without us: built with -DREAL_CLOCK for measurements. */
+#ifndef REAL_CLOCK
 int clock_gettime(clockid_t clock, struct timespec *t) {
     int result = syscall(SYS_clock_gettime, clock, t);
     if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) t->tv_sec += shift();
@@ -241,6 +243,7 @@ time_t time(time_t *to) {
     if (to) *to = t.tv_sec;
     return t.tv_sec;
 }
+#endif
 
 static int matches(const char *path, const char *wanted) { return !wanted || strstr(path, wanted) != NULL; }
 

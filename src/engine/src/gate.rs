@@ -26,7 +26,7 @@ const MOST: Duration = Duration::from_millis(2);
 /// Nor longer than this for the sake of the I/O thread.
 const MOST_FOR_JOBS: Duration = Duration::from_secs(1);
 /// After an fsync shorter than this nobody could come back in time.
-const LEAST_FSYNC: Duration = Duration::from_millis(1);
+pub const LEAST_FSYNC: Duration = Duration::from_millis(1);
 /// A gate before more clients than this would cost more than it saves.
 const TOO_MANY: usize = 1_000;
 /// The pause before the first look at who has sent something, and the part of
@@ -65,7 +65,7 @@ pub enum Look {
     /// It is open, and was before.
     IsOpen,
     /// It stays closed. The event loop is to be woken for the next look after
-    /// so long, unless it is going to be already.
+    /// so long, unless it is going to be already; at once, if that is zero.
     Later(Option<Duration>),
     /// It is to be opened.
     Opens,
@@ -122,11 +122,16 @@ impl<S: Copy> Gate<S> {
             clients.extend(before);
         }
         if took >= LEAST_FSYNC && !clients.is_empty() && clients.len() <= TOO_MANY {
+            // One alone need not wait for others, but for that pass.
+            let wait = match clients.len() {
+                1 => Duration::ZERO,
+                _ => (took / PART).min(MOST),
+            };
             self.closed = Some(Closed {
                 sockets: clients.into_values().collect(),
                 came: 0,
                 since: now,
-                until: now + (took / PART).min(MOST),
+                until: now + wait,
                 passed: false,
                 wakes_at: None,
             });
@@ -134,10 +139,11 @@ impl<S: Copy> Gate<S> {
         self.kept_out()
     }
 
-    /// A pass has ended, or the I/O thread has `woken` the event loop in the
-    /// middle of one: then nothing else is going to wake it. `has_sent` says
-    /// whether something has come on a socket, `busy` whether the I/O thread
-    /// works on the log.
+    /// A pass has ended, after any fsync of it; or a script has taken so long
+    /// that the host serves others meanwhile. `woken` says that the I/O thread
+    /// has woken the event loop since the last look, and so isn't going to for
+    /// this one; `busy` that it works on the log, and is going to at its end;
+    /// `has_sent` whether something has come on a socket.
     pub fn look(
         &mut self,
         now: Instant,
@@ -164,8 +170,8 @@ impl<S: Copy> Gate<S> {
             return Look::Later(None);
         }
         let mut pause = FIRST_LOOK.max((now - closed.since) / NEXT_LOOK);
-        if now < closed.until {
-            pause = pause.min(closed.until - now);
+        if !busy {
+            pause = pause.min(closed.until.saturating_duration_since(now));
         }
         closed.wakes_at = Some(now + pause);
         Look::Later(Some(pause))
@@ -173,12 +179,141 @@ impl<S: Copy> Gate<S> {
 
     /// Before whom it is closed.
     pub fn kept_out(&self) -> impl Iterator<Item = S> {
-        self.closed.iter().flat_map(|closed| &closed.sockets).copied()
+        self.closed
+            .iter()
+            .flat_map(|closed| &closed.sockets)
+            .copied()
     }
 
     /// Opens it. Before whom it was closed.
     pub fn open(&mut self) -> impl Iterator<Item = S> {
         let closed = self.closed.take();
         closed.into_iter().flat_map(|closed| closed.sockets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FSYNC: Duration = Duration::from_millis(8);
+    const WINDOW: Duration = Duration::from_millis(1);
+
+    /// A pass that served these clients, each on a socket with its own number,
+    /// and whom the gate was closed before then.
+    fn pass(gate: &mut Gate<u64>, ids: &[u64], now: Instant, took: Duration) -> Vec<u64> {
+        gate.next_pass();
+        for &id in ids {
+            gate.note(id, id);
+            gate.serves(id);
+        }
+        gate.synced(now, took).collect()
+    }
+
+    fn closed_before(ids: &[u64]) -> (Gate<u64>, Instant) {
+        let (mut gate, now) = (Gate::new(), Instant::now());
+        assert_eq!(pass(&mut gate, ids, now, FSYNC), ids);
+        (gate, now)
+    }
+
+    fn look(gate: &mut Gate<u64>, now: Instant, came: &[u64]) -> Look {
+        gate.look(now, false, false, |id| came.contains(&id))
+    }
+
+    #[test]
+    fn it_opens_once_all_have_sent_something_but_not_before_a_pass_without_them() {
+        let (mut gate, now) = closed_before(&[1, 2]);
+        assert_eq!(look(&mut gate, now, &[1, 2]), Look::Later(Some(FIRST_LOOK)));
+        assert_eq!(look(&mut gate, now, &[1]), Look::Later(None));
+        assert_eq!(look(&mut gate, now, &[1, 2]), Look::Opens);
+        assert_eq!(gate.open().collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(look(&mut gate, now, &[]), Look::IsOpen);
+    }
+
+    #[test]
+    fn it_opens_after_a_part_of_the_fsync() {
+        let (mut gate, now) = closed_before(&[1, 2]);
+        look(&mut gate, now, &[]);
+        let (mut at, mut looks) = (now, 0);
+        loop {
+            match look(&mut gate, at, &[1]) {
+                Look::Later(pause) => at += pause.unwrap_or(FIRST_LOOK),
+                Look::Opens => break,
+                Look::IsOpen => panic!("it was closed"),
+            }
+            looks += 1;
+        }
+        assert_eq!(at, now + WINDOW);
+        assert!((3..10).contains(&looks), "{looks} looks");
+        // An fsync of any length.
+        let (mut gate, now) = (Gate::new(), Instant::now());
+        pass(&mut gate, &[1, 2], now, Duration::from_secs(9));
+        look(&mut gate, now, &[]);
+        assert_eq!(look(&mut gate, now + MOST, &[]), Look::Opens);
+    }
+
+    #[test]
+    fn one_alone_waits_for_that_pass_only() {
+        let (mut gate, now) = closed_before(&[1]);
+        assert_eq!(look(&mut gate, now, &[]), Look::Later(Some(Duration::ZERO)));
+        assert_eq!(look(&mut gate, now, &[]), Look::Opens);
+    }
+
+    #[test]
+    fn who_was_served_by_the_last_two_is_kept_out() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        let mut both = |ids: &[u64]| {
+            let closed = pass(&mut gate, ids, now, FSYNC);
+            gate.open().for_each(drop);
+            closed
+        };
+        assert_eq!(both(&[1, 2]), [1, 2]);
+        assert_eq!(both(&[3]), [1, 2, 3]);
+        assert_eq!(both(&[4]), [3, 4]);
+    }
+
+    #[test]
+    fn whom_it_was_closed_before_has_a_turn_however_many_others_come() {
+        let (mut gate, now) = closed_before(&[1]);
+        // It wasn't opened in that pass.
+        assert_eq!(gate.kept_out().collect::<Vec<_>>(), [1]);
+        assert_eq!(pass(&mut gate, &[2], now, FSYNC), [2]);
+        assert_eq!(pass(&mut gate, &[1, 3], now, FSYNC), [1, 3]);
+    }
+
+    #[test]
+    fn it_stays_open_where_it_is_of_no_use() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        // Nobody could be back in time.
+        let short = LEAST_FSYNC.checked_sub(Duration::from_micros(1)).unwrap();
+        assert_eq!(pass(&mut gate, &[1], now, short), []);
+        assert_eq!(look(&mut gate, now, &[]), Look::IsOpen);
+        // Nobody has waited for the fsync, or the host doesn't say on what it
+        // sends.
+        let mut gate = Gate::new();
+        gate.serves(1);
+        assert_eq!(pass(&mut gate, &[], now, FSYNC), []);
+        let all: Vec<u64> = (0..=TOO_MANY as u64).collect();
+        assert_eq!(pass(&mut gate, &all, now, FSYNC), []);
+        // What was known in another pass may be wrong by now.
+        let mut gate = Gate::new();
+        gate.note(1, 1);
+        gate.next_pass();
+        gate.serves(1);
+        assert_eq!(gate.synced(now, FSYNC).count(), 0);
+    }
+
+    #[test]
+    fn it_isnt_opened_to_wait_for_the_io_thread() {
+        let (mut gate, now) = closed_before(&[1]);
+        let mut busy = |after, woken| gate.look(now + after, woken, true, |_| true);
+        assert_eq!(busy(Duration::ZERO, false), Look::Later(Some(FIRST_LOOK)));
+        assert_eq!(busy(Duration::ZERO, false), Look::Later(None));
+        // The I/O thread has forgotten to wake the event loop for a job's sake.
+        assert_eq!(busy(Duration::ZERO, true), Look::Later(Some(FIRST_LOOK)));
+        assert_eq!(busy(FSYNC, false), Look::Later(Some(FSYNC / NEXT_LOOK)));
+        assert_eq!(busy(MOST_FOR_JOBS, false), Look::Opens);
     }
 }

@@ -122,7 +122,12 @@ impl Engine {
         self.persist.wake_in(us);
     }
 
-    /// Whether the I/O thread works on the log.
+    /// Whether the I/O thread works.
+    pub fn is_io_busy(&self) -> bool {
+        self.persist.is_io_busy()
+    }
+
+    /// Whether it works on the log.
     pub fn is_log_in_hand(&self) -> bool {
         self.persist.is_log_in_hand()
     }

@@ -183,7 +183,12 @@ impl Persist {
         }
     }
 
-    /// Whether a job has the log's file in hand.
+    /// Whether a job is under way, or waits to be.
+    pub fn is_io_busy(&self) -> bool {
+        self.exec.in_flight() > 0
+    }
+
+    /// Whether one has the log's file in hand.
     pub fn is_log_in_hand(&self) -> bool {
         self.jobs_on_log > 0
     }
