@@ -17,7 +17,8 @@ use crate::pipelines;
 use crate::queued;
 use crate::route;
 use crate::state::{
-    self, ENDING, IN_WINDOW, LATENCY_THRESHOLD, LOADING, LOGS, REPLICA, SYNC_EACH, get, set,
+    self, ENDING, IN_WINDOW, IO_THREADS, LATENCY_THRESHOLD, LOADING, LOGS, REPLICA, SYNC_EACH, get,
+    set,
 };
 use crate::survey;
 use crate::sync;
@@ -247,6 +248,7 @@ extern "C" fn on_config(
         let concerns = |names: &[&CStr]| names.iter().any(|name| changed.contains(name));
         if concerns(&[
             c"appendfsync",
+            c"io-threads",
             c"latency-monitor-threshold",
             c"busy-reply-threshold",
             c"proto-max-bulk-len",
@@ -257,11 +259,12 @@ extern "C" fn on_config(
         }
         // Its reply leaves before the hook: who is told that the log is off,
         // or synced always from now on, must find it so.
-        if get(&SYNC_EACH)
-            && changed
-                .iter()
-                .any(|name| name.to_bytes().starts_with(b"persist."))
-        {
+        // So must who was answered before I/O threads came.
+        let concerns_replies = |name: &&CStr| {
+            let name = name.to_bytes();
+            name.starts_with(b"persist.") || name == b"io-threads" || name == b"appendfsync"
+        };
+        if get(&SYNC_EACH) && changed.iter().any(concerns_replies) {
             guard::write_before_reply(ctx, ctx.flags() & guard::UNIT != 0);
         }
         // At once: the next command of the pipeline may need it.
@@ -340,9 +343,9 @@ pub fn read_host_settings(ctx: Ctx<'_>) {
     }
     // From version 8 on, both servers send replies from their I/O threads
     // right after a command, unless appendfsync says always.
-    let overtaken = Version::of(ctx).number.0 >= 8
-        && number(c"io-threads") > 1
-        && ctx.config(c"appendfsync").as_deref() != Some("always");
+    let threads = Version::of(ctx).number.0 >= 8 && number(c"io-threads") > 1;
+    set(&IO_THREADS, threads);
+    let overtaken = threads && ctx.config(c"appendfsync").as_deref() != Some("always");
     let logging = state::with(None, |engine, _| engine.settings().appendonly).unwrap_or(true);
     let inline = overtaken && logging;
     if inline && !get(&SYNC_EACH) {

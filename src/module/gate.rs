@@ -17,7 +17,7 @@ use persist_engine::host::Level;
 use crate::client::{self, ClientSocket, ClientState};
 use crate::executor;
 use crate::ffi::Ctx;
-use crate::state::{self, ALONE, Exclusive, FAST, SYNC_EACH, get, set};
+use crate::state::{self, ALONE, Exclusive, FAST, IO_THREADS, get, set};
 
 static GATE: Exclusive<Gate<ClientSocket>> = Exclusive::new(Gate::new());
 
@@ -33,9 +33,11 @@ static WOKEN: AtomicBool = AtomicBool::new(false);
 const ONE_PASS_US: u64 = 1_000;
 
 /// Whether there is anybody for whom it is worth it: others than the one who
-/// waits for the fsync, and an end of the pass that it waits for.
+/// waits for the fsync. Not where threads of the host hand over one client
+/// after the other: they have read some already when the gate is closed, and
+/// don't come in one pass when it is opened.
 fn is_useful() -> bool {
-    !get(&FAST) && !get(&ALONE) && !get(&SYNC_EACH)
+    !get(&FAST) && !get(&ALONE) && !get(&IO_THREADS)
 }
 
 /// The host has told of this client.
@@ -75,10 +77,10 @@ pub fn synced(ctx: Ctx<'_>, took: Duration, busy: bool) {
         });
     }
     GATE.with(|gate| {
-        gate.kept_out().for_each(ClientSocket::let_go);
         let took = if closes { took } else { Duration::ZERO };
-        gate.synced(Instant::now(), took)
-            .for_each(ClientSocket::hold);
+        let (kept_out, let_in) = gate.synced(Instant::now(), took);
+        kept_out.into_iter().for_each(ClientSocket::hold);
+        let_in.into_iter().for_each(ClientSocket::let_go);
     });
 }
 

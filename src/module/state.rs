@@ -69,6 +69,9 @@ pub static LOADING: AtomicBool = AtomicBool::new(false);
 /// Between the hook before replies leave and the end of the sleep: what is
 /// written now must be made durable at once, since the hook is over.
 pub static IN_WINDOW: AtomicBool = AtomicBool::new(false);
+/// Whether threads of the host hand over what clients send (from version 8 on,
+/// with io-threads).
+pub static IO_THREADS: AtomicBool = AtomicBool::new(false);
 /// Whether replies may leave right after a command, without the hook.
 pub static SYNC_EACH: AtomicBool = AtomicBool::new(false);
 /// Whether a log is in force, as of the last pass.

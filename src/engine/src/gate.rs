@@ -47,10 +47,11 @@ pub struct Gate<S> {
 
 #[derive(Debug)]
 struct Closed<S> {
-    sockets: Vec<S>,
-    /// Of those, from the first on, so many are known to have brought
-    /// something.
-    came: usize,
+    clients: BTreeMap<u64, S>,
+    /// Those of them who aren't known to have sent something.
+    awaited: Vec<S>,
+    /// Whether an fsync has passed without some of them.
+    skipped: bool,
     since: Instant,
     until: Instant,
     /// Whether a pass without them has ended.
@@ -109,34 +110,44 @@ impl<S: Copy> Gate<S> {
         self.next.clear();
     }
 
-    /// An fsync on the event loop has ended, which took so long. Before whom
-    /// the gate is to be closed now, after all that it is closed before were
-    /// let in.
-    pub fn synced(&mut self, now: Instant, took: Duration) -> impl Iterator<Item = S> {
-        let served = std::mem::take(&mut self.next);
-        let before = std::mem::replace(&mut self.last, served.clone());
-        let mut clients = served;
-        // Whom it was closed before all the same must have their turn, however
-        // many others come that it has never been closed before.
-        if self.closed.take().is_none() {
-            clients.extend(before);
+    /// An fsync on the event loop has ended, which took so long. Before whom the
+    /// gate is to be closed now, and who is to be let in.
+    pub fn synced(&mut self, now: Instant, took: Duration) -> (Vec<S>, Vec<S>) {
+        let mut clients = std::mem::take(&mut self.next);
+        let before = std::mem::replace(&mut self.last, clients.clone());
+        let (mut skipped, mut overdue) = (false, Vec::new());
+        match self.closed.take() {
+            None => clients.extend(before),
+            // Those before it have missed an fsync that others needed at once.
+            // They wait for the next one with these, or the two would take
+            // turns for ever.
+            Some(closed) if !closed.skipped => {
+                skipped = true;
+                clients.extend(closed.clients);
+            }
+            // But once only, should such others come again and again.
+            Some(closed) => overdue.extend(closed.clients.into_values()),
         }
-        if took >= LEAST_FSYNC && !clients.is_empty() && clients.len() <= TOO_MANY {
-            // One alone need not wait for others, but for that pass.
-            let wait = match clients.len() {
-                1 => Duration::ZERO,
-                _ => (took / PART).min(MOST),
-            };
-            self.closed = Some(Closed {
-                sockets: clients.into_values().collect(),
-                came: 0,
-                since: now,
-                until: now + wait,
-                passed: false,
-                wakes_at: None,
-            });
+        if took < LEAST_FSYNC || clients.is_empty() || clients.len() > TOO_MANY {
+            overdue.extend(clients.into_values());
+            return (Vec::new(), overdue);
         }
-        self.kept_out()
+        // One alone need not wait for others, but for the next pass.
+        let wait = match clients.len() {
+            1 => Duration::ZERO,
+            _ => (took / PART).min(MOST),
+        };
+        let awaited: Vec<S> = clients.values().copied().collect();
+        self.closed = Some(Closed {
+            clients,
+            awaited: awaited.clone(),
+            skipped,
+            since: now,
+            until: now + wait,
+            passed: false,
+            wakes_at: None,
+        });
+        (awaited, overdue)
     }
 
     /// A pass has ended, after any fsync of it; or a script has taken so long
@@ -155,13 +166,9 @@ impl<S: Copy> Gate<S> {
             return Look::IsOpen;
         };
         if std::mem::replace(&mut closed.passed, true) {
-            // Once for each: asking takes time.
-            while let Some(&socket) = closed.sockets.get(closed.came)
-                && has_sent(socket)
-            {
-                closed.came += 1;
-            }
-            let is_due = now >= closed.until || closed.came == closed.sockets.len();
+            // Up to the first who hasn't: asking takes time.
+            while closed.awaited.pop_if(|socket| has_sent(*socket)).is_some() {}
+            let is_due = now >= closed.until || closed.awaited.is_empty();
             if is_due && (!busy || now >= closed.since + MOST_FOR_JOBS) {
                 return Look::Opens;
             }
@@ -177,18 +184,12 @@ impl<S: Copy> Gate<S> {
         Look::Later(Some(pause))
     }
 
-    /// Before whom it is closed.
-    pub fn kept_out(&self) -> impl Iterator<Item = S> {
-        self.closed
-            .iter()
-            .flat_map(|closed| &closed.sockets)
-            .copied()
-    }
-
-    /// Opens it. Before whom it was closed.
+    /// Opens it. Who is to be let in.
     pub fn open(&mut self) -> impl Iterator<Item = S> {
         let closed = self.closed.take();
-        closed.into_iter().flat_map(|closed| closed.sockets)
+        closed
+            .into_iter()
+            .flat_map(|closed| closed.clients.into_values())
     }
 }
 
@@ -207,7 +208,7 @@ mod tests {
             gate.note(id, id);
             gate.serves(id);
         }
-        gate.synced(now, took).collect()
+        gate.synced(now, took).0
     }
 
     fn closed_before(ids: &[u64]) -> (Gate<u64>, Instant) {
@@ -274,12 +275,22 @@ mod tests {
     }
 
     #[test]
-    fn whom_it_was_closed_before_has_a_turn_however_many_others_come() {
+    fn who_missed_an_fsync_is_served_by_the_next_however_many_others_come() {
         let (mut gate, now) = closed_before(&[1]);
         // It wasn't opened in that pass.
-        assert_eq!(gate.kept_out().collect::<Vec<_>>(), [1]);
-        assert_eq!(pass(&mut gate, &[2], now, FSYNC), [2]);
-        assert_eq!(pass(&mut gate, &[1, 3], now, FSYNC), [1, 3]);
+        assert_eq!(pass(&mut gate, &[2], now, FSYNC), [1, 2]);
+        gate.next_pass();
+        gate.note(3, 3);
+        gate.serves(3);
+        assert_eq!(gate.synced(now, FSYNC), (vec![3], vec![1, 2]));
+        // From the start.
+        assert_eq!(pass(&mut gate, &[1, 4], now, FSYNC), [1, 3, 4]);
+        assert_eq!(gate.open().collect::<Vec<_>>(), [1, 3, 4]);
+        // Nobody stays behind where it isn't closed again.
+        pass(&mut gate, &[1], now, FSYNC);
+        let (closed, let_in) = gate.synced(now, Duration::ZERO);
+        assert_eq!((closed, let_in), (vec![], vec![1, 4]));
+        assert_eq!(look(&mut gate, now, &[]), Look::IsOpen);
     }
 
     #[test]
@@ -302,7 +313,7 @@ mod tests {
         gate.note(1, 1);
         gate.next_pass();
         gate.serves(1);
-        assert_eq!(gate.synced(now, FSYNC).count(), 0);
+        assert_eq!(gate.synced(now, FSYNC), (vec![], vec![]));
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Persist {
     }
 
     /// Whether replies of this pass rely on what isn't durable and must be.
-    fn is_owing(&self) -> bool {
+    pub(super) fn is_owing(&self) -> bool {
         self.holds() && !self.is_durable(self.owed_seq)
     }
 

@@ -330,8 +330,13 @@ impl Persist {
 
     /// Regular work, some ten times a second, never inside a transaction.
     pub fn tick(&mut self, host: &mut dyn Host, space: &Keyspace) {
-        self.flush(host);
-        self.try_heal(host);
+        // The end of the pass syncs once, for all that wait for it.
+        if self.is_owing() {
+            self.hear(host);
+        } else {
+            self.flush(host);
+            self.try_heal(host);
+        }
         self.close_if_due();
         self.verification_ended(host);
         self.save_if_due(host, space);
