@@ -388,3 +388,15 @@ fn a_disk_is_fast_while_its_latest_fsyncs_are() {
         assert_eq!(fast == 16, us > 1_600, "{us}: {fast}");
     }
 }
+
+#[test]
+fn the_clock_leaves_what_replies_wait_for_to_the_end_of_the_pass() {
+    let mut scene = Scene::begin(settings(FsyncPolicy::Always));
+    scene.rig.run("SET k 1");
+    let Rig { engine, host, .. } = &mut scene.rig;
+    let seq = Some(engine.seq());
+    engine.tick(host);
+    assert!(engine.durable_seq() < seq);
+    assert!(engine.before_sleep(host));
+    assert_eq!(engine.durable_seq(), seq);
+}
