@@ -1,0 +1,79 @@
+//! Scripts that run for so long that the host serves others meanwhile, or that do odd things: whose write it is, and what
+//! happens around them.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, missing_docs)]
+
+#[path = "../held/stage.rs"]
+#[allow(dead_code)]
+mod stage;
+
+use std::time::Duration;
+
+use persist_tools::preload::Faults;
+use persist_tools::raw::{RawClient, Resp};
+use persist_tools::server::wait_until;
+
+use stage::{LIMIT, Stage};
+
+/// A script that takes so many ms, then does this.
+fn long(ms: u64, then: &str) -> String {
+    format!(
+        "local t = redis.call('TIME') local e = t[1] * 1000 + t[2] / 1000 + {ms} \
+         repeat t = redis.call('TIME') until t[1] * 1000 + t[2] / 1000 > e {then}"
+    )
+}
+
+/// Whether somebody was told that all is well.
+fn is_told(client: &mut RawClient) -> Option<Resp> {
+    client.read().ok().filter(|reply| !reply.is_error())
+}
+
+/// The fsync of a script's writes fails: its client hears nothing, whatever came between its beginning and its writes.
+#[test]
+fn who_called_a_script_is_known_when_its_fsync_fails() {
+    let write = "redis.call('PERSIST.SET', 'k', 'v') return 'done'";
+    let inside = |name: &str| format!("redis.pcall({name}) {write}");
+    let late = long(300, write);
+    let scripts = [
+        (write.to_owned(), false),
+        (inside("'EVAL', 'return 1', '0'"), false),
+        (inside("'EVALSHA_RO', 'x', '0'"), false),
+        (inside("'EXEC'"), false),
+        (inside("'DEBUG', 'SLEEP', '0'"), false),
+        // Another client's command comes while it runs.
+        (late.clone(), false),
+        (late, true),
+    ];
+    let stage = Stage::new("always", |b| b.config("busy-reply-threshold", "20"));
+    for in_multi in [false, true] {
+        for (script, is_disturbed) in &scripts {
+            let (mut scripter, mut other) = (stage.client(), stage.client());
+            for client in [&mut scripter, &mut other] {
+                client.words("PING").unwrap();
+            }
+            let faults = Faults {
+                fail_fsync: true,
+                ..Faults::default()
+            };
+            faults.apply(&stage.control()).unwrap();
+            if in_multi {
+                scripter.words("MULTI").unwrap();
+                scripter.command(&["EVAL", script, "0"]).unwrap();
+                scripter.send(&["EXEC"]).unwrap();
+            } else {
+                scripter.send(&["EVAL", script, "0"]).unwrap();
+            }
+            if *is_disturbed {
+                std::thread::sleep(Duration::from_millis(150));
+                let reply = other.command(&["EVAL", "return 1", "0"]).unwrap();
+                assert!(reply.to_string().contains("BUSY"), "{reply}");
+            }
+            let told = is_told(&mut scripter);
+            assert!(told.is_none(), "{told:?}, {script}, in MULTI: {in_multi}");
+            Faults::default().apply(&stage.control()).unwrap();
+            wait_until("writes are taken again", LIMIT, || {
+                Ok(!stage.server.words("PERSIST.SET other 1")?.is_error())
+            })
+            .unwrap();
+        }
+    }
+}
