@@ -70,10 +70,18 @@ fn who_called_a_script_is_known_when_its_fsync_fails() {
             let told = is_told(&mut scripter);
             assert!(told.is_none(), "{told:?}, {script}, in MULTI: {in_multi}");
             Faults::default().apply(&stage.control()).unwrap();
-            wait_until("writes are taken again", LIMIT, || {
-                Ok(!stage.server.words("PERSIST.SET other 1")?.is_error())
-            })
-            .unwrap();
+            let mut last = None;
+            let healed = wait_until("writes are taken again", LIMIT, || {
+                let reply = stage.server.words("PERSIST.SET other 1")?;
+                let taken = !reply.is_error();
+                last = Some(reply);
+                Ok(taken)
+            });
+            assert!(
+                healed.is_ok(),
+                "{last:?} after {script}, in MULTI: {in_multi}\n{}",
+                stage.server.log_tail(8)
+            );
         }
     }
 }

@@ -264,4 +264,24 @@ mod tests {
         let mut killed = open(&mem.kill());
         assert!(killed.run("EXISTS b").contains('1'));
     }
+
+    /// The I/O thread comes to it only between jobs, and one that is no fsync of
+    /// the log may take as long as it likes.
+    #[test]
+    fn behind_a_job_nothing_would_come_in_time() {
+        let mem = disk();
+        let mut rig = open(&mem);
+        rig.run("SET a 1");
+        assert!(rig.pass());
+        rig.exec.0.lock().unwrap().paced = true;
+        rig.engine.bgsave(&mut rig.host, false).unwrap();
+        let end = rig.host.child.take().unwrap();
+        rig.engine.child_done(&mut rig.host, end);
+        assert!(rig.exec.in_flight() > 0);
+        rig.run("SET b 1");
+        // Then the event loop syncs.
+        assert!(!before_a_script(&mut rig));
+        assert!(rig.pass());
+        assert!(survives(&mem, "b"));
+    }
 }
