@@ -85,3 +85,46 @@ fn who_called_a_script_is_known_when_its_fsync_fails() {
         }
     }
 }
+
+/// A script that was queued is one, too: once one has taken long, what is answered during another outlives the process.
+#[test]
+fn a_long_script_in_a_transaction_is_expected_as_any_other() {
+    for policy in ["everysec", "no"] {
+        let mut stage = Stage::new(policy, |b| b.config("busy-reply-threshold", "20"));
+        let mut answered = 0;
+        // Not always both come in one pass.
+        for value in 0..8 {
+            let (mut client, mut scripter) = (stage.client(), stage.client());
+            let queue = |scripter: &mut RawClient, script: &str| {
+                scripter.words("MULTI").unwrap();
+                scripter.command(&["EVAL", script, "0"]).unwrap();
+            };
+            queue(&mut scripter, &long(100, "return 1"));
+            scripter.words("EXEC").unwrap();
+            client.words("PERSIST.SET k before").unwrap();
+            queue(&mut scripter, "while true do end");
+            // No fsync is under way, behind which it would wait in memory.
+            wait_until("no fsync", LIMIT, || {
+                Ok(policy == "no" || stage.server.persist_info("at_risk_bytes")? == "0")
+            })
+            .unwrap();
+            stage.server.signal(libc::SIGSTOP).unwrap();
+            let argv = ["PERSIST.SET", "k", &value.to_string()];
+            client.send(&argv).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            scripter.send(&["EXEC"]).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            stage.server.signal(libc::SIGCONT).unwrap();
+            let reply = client.read().unwrap();
+            stage.server.kill9().unwrap();
+            stage.server.restart().unwrap();
+            // Else the script came first.
+            if !reply.is_error() {
+                answered += 1;
+                let found = stage.client().words("PERSIST.GET k").unwrap();
+                assert_eq!(found.text().unwrap(), value.to_string(), "{policy}");
+            }
+        }
+        assert!(answered > 0, "the script always came first");
+    }
+}
