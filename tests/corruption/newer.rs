@@ -325,11 +325,17 @@ fn files_of_a_newer_version_are_refused_and_left_alone() {
     assert!(tried > 100, "only {tried}");
 }
 
-/// Without a manifest the files say themselves how they belong together; what nobody here can read can't be left out.
+/// Without a manifest the files say themselves how they belong together, and without a base there may be a snapshot; what
+/// nobody here can read can't be left out.
 #[test]
-fn files_of_a_newer_version_are_not_left_out_where_the_manifest_is_missing() {
+fn files_of_a_newer_version_are_not_left_out_where_others_are_damaged() {
     let (mut tried, mut wrong) = (0, Vec::new());
-    for preamble in ["yes", "no"] {
+    for (preamble, damage) in [
+        ("yes", ".manifest"),
+        ("no", ".manifest"),
+        ("yes", ".base.rdb"),
+        ("no", ".base.aof"),
+    ] {
         let mut server = stopped(preamble, "a crash");
         let data = server.data_dir();
         let good = image(&data);
@@ -337,15 +343,26 @@ fn files_of_a_newer_version_are_not_left_out_where_the_manifest_is_missing() {
         for (part, what, change, _) in CHANGES {
             let names = fs::read_dir(&folder).unwrap().flatten();
             let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
-            if *part == ".manifest" || !part.starts_with('.') || !names.any(|n| n.contains(part)) {
+            if [damage, ".manifest"].contains(part)
+                || !part.starts_with('.')
+                || !names.any(|n| n.contains(part))
+            {
                 continue;
             }
             let file = file_like(&folder, part);
-            let when = format!("{part}, {what}, without a manifest");
+            let when = format!("{part}, {what}, and a damaged {damage}");
             let mut bytes = good[&file].clone();
             change(&mut bytes);
             fs::write(&file, bytes).unwrap();
-            fs::remove_file(file_like(&folder, ".manifest")).unwrap();
+            let other = file_like(&folder, damage);
+            if damage == ".manifest" {
+                fs::remove_file(other).unwrap();
+            } else {
+                let mut bytes = good[&other].clone();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(other, bytes).unwrap();
+            }
             let newer = image(&data);
             for mode in ["stop", "salvage", "fallback"] {
                 tried += 1;
@@ -361,6 +378,11 @@ fn files_of_a_newer_version_are_not_left_out_where_the_manifest_is_missing() {
             }
             let to = server.root().join("repaired");
             let repair = ["repair", ".", "--to", to.to_str().unwrap(), "--yes"];
+            // The snapshot may cover what nobody can read.
+            if damage != ".manifest" && what.contains("first") {
+                put_back(&good, &data);
+                continue;
+            }
             for args in [repair.to_vec(), [&repair[..], &["--salvage"]].concat()] {
                 let (sound, text) = tool(&args, &data);
                 if sound || !text.contains(NEWER) || image(&data) != newer {
