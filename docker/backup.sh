@@ -10,7 +10,8 @@ set -euo pipefail
 
 fail() { echo "backup.sh: $*" >&2; exit 1; }
 [ $# -ge 1 ] || fail "usage: backup.sh FOLDER [redis-cli options]"
-folder=$1
+# As a shell completes it; what is made first stands beside it, not inside.
+folder=$(printf '%s' "$1" | sed 's|\(.\)/*$|\1|')
 shift
 program=${REDIS_CLI:-$(command -v redis-cli || command -v valkey-cli)} ||
     fail "neither redis-cli nor valkey-cli is in the path; REDIS_CLI says where"

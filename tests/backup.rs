@@ -42,7 +42,8 @@ fn a_backup_under_writes_is_a_moment_of_the_data() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::builder().with_module().start().unwrap();
     let stop = AtomicBool::new(false);
-    let folder = dir.path().join("backup");
+    // As a shell completes the name of a folder.
+    let folder = dir.path().join("backup/");
     let (before, after) = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut client = server.raw().unwrap();

@@ -23,13 +23,13 @@ done
 
 tests() { printf -- '--test %s ' "$@"; }
 one=$(tests blocking commands durability hostile info moving no_lock_in order routing security settings sync)
-threads=$(tests blocking collisions durability held order routing sync torture clients)
+threads=$(tests blocking collisions durability held order routing scripts sync torture clients)
 if [ -n "$part" ]; then
     # Streams of thousands are for redis-7.0 and the whole matrix.
     export COMMANDS=${COMMANDS:-500}
     threads=$(tests order sync)
 else
-    one="$one $(tests backup collisions corruption held lifecycle room verify torture clients) -p redis-persist-cli $(tests check diff export repair reseal server)"
+    one="$one $(tests backup collisions corruption held lifecycle room scripts verify torture clients) -p redis-persist-cli $(tests check diff export repair reseal server)"
 fi
 
 log=$(mktemp)

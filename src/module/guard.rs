@@ -42,7 +42,8 @@ static SCRIPTS: AtomicBool = AtomicBool::new(false);
 pub static BUSY_AFTER_MS: AtomicU64 = AtomicU64::new(5_000);
 /// Whether a script took so much of that time that the next may take it all.
 static LONG_SCRIPTS: AtomicBool = AtomicBool::new(false);
-/// When the script began that runs, or ran last in this pass.
+/// When the script, or the transaction that may hold one, began that runs, or
+/// ran last in this pass.
 static BEGAN: Exclusive<Option<Instant>> = Exclusive::new(None);
 /// Who called the script that runs, or ran last; 0 if the host doesn't say
 /// (Redis 7.0).
@@ -111,6 +112,8 @@ pub fn watch(ctx: Ctx<'_>, logs: bool, in_window: bool) {
         // One may have been queued before anybody looked.
         state::set(&SCRIPTS, true);
         state::set(&LOOKS, logs);
+        // Of the next script nobody knows before it is seen.
+        CALLER.store(0, Ordering::Relaxed);
     }
     set_filter(ctx, logs || (in_window && !tells_ends()));
 }
@@ -216,13 +219,19 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         return;
     }
     crate::guarded((), || {
+        // Of a script that runs, or of another client meanwhile, which the host
+        // refuses: whose script it is doesn't change.
+        let is_free = state::with(None, |_, host| host.detached_ctx().flags() & UNIT == 0);
+        if is_free != Some(true) {
+            return;
+        }
         script_over();
         if kind == Kind::Long {
-            BEGAN.with(|began| *began = Some(Instant::now()));
             state::set(&SCRIPTS, true);
         } else if !state::get(&SCRIPTS) {
             return;
         }
+        BEGAN.with(|began| *began = Some(Instant::now()));
         pipelines::more_is_sent();
         // A script that was queued runs in the name of who says EXEC, which
         // another client's may have come before.
@@ -230,9 +239,6 @@ unsafe extern "C" fn on_command(filtered: *mut raw::RedisModuleCommandFilterCtx)
         let id = unsafe { raw::RedisModule_CommandFilterGetClientId.map(|get| get(filtered)) };
         CALLER.store(id.unwrap_or(0), Ordering::Relaxed);
         let sync = state::with(None, |engine, host| {
-            if host.detached_ctx().flags() & UNIT != 0 {
-                return false;
-            }
             let (owes, long) = (engine.owes(), state::get(&LONG_SCRIPTS));
             // Should this one take long after all, the I/O thread syncs before
             // the host goes on. Under other policies than `always` a group for

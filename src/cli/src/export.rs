@@ -77,12 +77,24 @@ pub fn run(names: &Names, options: &Options, out: &mut dyn Write) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A reader finds the file whole, or the one that was there before.
+/// A reader finds the file whole, or the one that was there before. What is no
+/// file (a pipe, `/dev/null`) is written to: a file in its place would be
+/// found by everybody else.
 fn into_file<T>(path: &Path, work: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> io::Result<T> {
+    let on_path = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        let write = || {
+            let out = OpenOptions::new().write(true).open(path)?;
+            let mut out = BufWriter::with_capacity(1 << 20, out);
+            let told = work(&mut out)?;
+            out.flush()?;
+            Ok(told)
+        };
+        return write().map_err(on_path);
+    }
     let mut temp = path.as_os_str().to_os_string();
     temp.push(format!(".{}.tmp", std::process::id()));
     let temp = PathBuf::from(temp);
-    let on_path = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     let write = || {
         let mut options = OpenOptions::new();
         // As private as the files that its keys come from, whatever the umask.

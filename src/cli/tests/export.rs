@@ -165,3 +165,41 @@ fn a_file_is_whole_or_not_there() {
     said.has("no/such/folder/out: No such file");
     assert!(Rig::with(settings(&dir)).is_ok());
 }
+
+/// `-o /dev/stdout`, `-o /dev/null` and pipes are written to, not replaced.
+#[test]
+fn what_is_no_file_is_not_replaced_by_one() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("data");
+    fs::create_dir(&dir).unwrap();
+    drop(fill(&dir, true));
+    let want = bytes(&dir, &[]);
+    let pipe = temp.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    // Open at both ends, so that nobody waits for the other.
+    let reader = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&pipe)
+        .unwrap();
+    let taken = std::thread::spawn({
+        let len = want.len();
+        move || {
+            let mut taken = vec![0; len];
+            std::io::Read::read_exact(&mut &reader, &mut taken).unwrap();
+            taken
+        }
+    });
+    let said = tool(&[
+        "export",
+        dir.to_str().unwrap(),
+        "-o",
+        pipe.to_str().unwrap(),
+    ]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let is_pipe =
+        std::os::unix::fs::FileTypeExt::is_fifo(&fs::metadata(&pipe).unwrap().file_type());
+    assert!(is_pipe, "a file is in the place of the pipe");
+    assert!(taken.join().unwrap() == want);
+}

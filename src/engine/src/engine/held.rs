@@ -105,8 +105,9 @@ impl Engine {
     }
 
     /// Writes what is logged, and leaves the fsync to the end of the pass; or
-    /// to the I/O thread, if that hasn't come in `wait_us`. `false` if it
-    /// couldn't be written. Only between execution units, under `always`.
+    /// to the I/O thread, if that hasn't come in `wait_us`. `false` if neither
+    /// is certain: then an fsync must come first. Only between execution units,
+    /// under `always`.
     pub fn write_early(&mut self, host: &mut dyn Host, wait_us: u64) -> bool {
         self.persist.write_early(host, wait_us)
     }

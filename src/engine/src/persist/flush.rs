@@ -145,8 +145,8 @@ impl Persist {
 
     /// Writes what is logged, and leaves the fsync to the end of the pass; or
     /// to the I/O thread, if that hasn't come in `wait_us`: then replies are
-    /// about to leave without it. `false` if it couldn't be written. Only
-    /// between execution units, under `always`.
+    /// about to leave without it. `false` if it couldn't be written, or that
+    /// thread has other work. Only between execution units, under `always`.
     pub fn write_early(&mut self, host: &mut dyn Host, wait_us: u64) -> bool {
         self.unwatch(host);
         // Who relies on this would have to wait for such a job anyway.
@@ -155,7 +155,8 @@ impl Persist {
         if let Some(log) = &mut self.log {
             log.seal(now, self.settings.aof_timestamp_enabled);
         }
-        if !self.write_out(host) {
+        // It looks only between jobs, and a commit may take as long as the script.
+        if !self.write_out(host) || self.exec.in_flight() > 0 {
             return false;
         }
         let unsynced = self.log.as_ref().is_some_and(super::log::Log::has_unsynced);

@@ -366,6 +366,7 @@ impl Persist {
 
     /// Takes settings changed at run time.
     pub fn apply(&mut self, host: &mut dyn Host, settings: Settings) {
+        let held = self.holds();
         let before = std::mem::replace(&mut self.settings, settings);
         // Who was held under `always` shall not wait for the next second.
         if before.appendfsync == FsyncPolicy::Always {
@@ -382,7 +383,7 @@ impl Persist {
                 self.settings.appendonly = false;
             }
         } else if !self.settings.appendonly && before.appendonly {
-            match self.turn_off(host) {
+            match self.turn_off(host, held) {
                 Ok(()) => host.log(Level::Notice, "The log is off and closed."),
                 Err(e) => host.log(
                     Level::Warning,

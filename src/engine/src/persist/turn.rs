@@ -60,14 +60,15 @@ impl Persist {
     }
 
     /// Turns the log off: marks it closed, durably, before this returns.
+    /// `held`: until now nobody could hear of an effect before it was durable.
     ///
     /// # Errors
     /// The disk's; the log is off all the same, and as long as its end isn't
     /// marked a start would take it for one that goes on.
-    pub(super) fn turn_off(&mut self, host: &mut dyn Host) -> Result<(), DiskError> {
+    pub(super) fn turn_off(&mut self, host: &mut dyn Host, held: bool) -> Result<(), DiskError> {
         self.cancel_rewrite(host, "the log was turned off");
         self.drain(host);
-        let (in_force, holds) = (self.log_is_in_force(), self.holds());
+        let in_force = self.log_is_in_force();
         let written = match in_force {
             true => self.finish_log(),
             false => Ok(()),
@@ -82,7 +83,7 @@ impl Persist {
         // What couldn't be made durable is left to the next snapshot.
         let end = log.durable();
         // Who wrote before this was promised more, and isn't answered yet.
-        self.broken_promise = holds && self.owed_seq > end.seq;
+        self.broken_promise = held && self.owed_seq > end.seq;
         end_at(&mut manifest, end);
         manifest.closed_at = Some(end.seq);
         let result = commit(&*self.disk, &self.files, &manifest);

@@ -58,7 +58,9 @@ impl Watchdog {
     /// I/O thread must be told to look.
     pub(super) fn set(&self, wait_us: u64, job: Job) -> bool {
         let mut state = self.state();
-        state.job = Some((self.clock.monotonic_us() + wait_us, job));
+        // Who wants scripts to run for ever gives a time that is as long.
+        let due = self.clock.monotonic_us().saturating_add(wait_us);
+        state.job = Some((due, job));
         // It may sleep for a part of the time that was given before.
         let must_be_told = !state.is_watched || wait_us < state.wait_us;
         state.wait_us = wait_us;
@@ -146,6 +148,10 @@ mod tests {
         watchdog.set(1_000, job(3));
         clock.advance_ms(1);
         watchdog.set(1_000, job(4));
+        watchdog.look();
+        assert_eq!(end(watchdog.stop()), None);
+        // busy-reply-threshold may be as long as numbers are.
+        watchdog.set(u64::MAX, job(5));
         watchdog.look();
         assert_eq!(end(watchdog.stop()), None);
     }
@@ -263,5 +269,25 @@ mod tests {
         assert!(before_a_script(&mut rig));
         let mut killed = open(&mem.kill());
         assert!(killed.run("EXISTS b").contains('1'));
+    }
+
+    /// The I/O thread comes to it only between jobs, and one that is no fsync of
+    /// the log may take as long as it likes.
+    #[test]
+    fn behind_a_job_nothing_would_come_in_time() {
+        let mem = disk();
+        let mut rig = open(&mem);
+        rig.run("SET a 1");
+        assert!(rig.pass());
+        rig.exec.0.lock().unwrap().paced = true;
+        rig.engine.bgsave(&mut rig.host, false).unwrap();
+        let end = rig.host.child.take().unwrap();
+        rig.engine.child_done(&mut rig.host, end);
+        assert!(rig.exec.in_flight() > 0);
+        rig.run("SET b 1");
+        // Then the event loop syncs.
+        assert!(!before_a_script(&mut rig));
+        assert!(rig.pass());
+        assert!(survives(&mem, "b"));
     }
 }

@@ -1,14 +1,15 @@
 //! A manifest again, from the log's files themselves.
 
-use crate::format::HistoryId;
 use std::path::PathBuf;
 
-use crate::format::error::excerpt;
-use crate::format::group::{GroupStream, ScanStart};
+use crate::format::error::{FormatError, excerpt};
+use crate::format::group::{GroupStream, ScanStart, UnverifiedGroup, sound_groups};
 use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
+use crate::format::{HistoryId, ReadError};
 use crate::io::{OnPath, read_file};
 use crate::persist::loader::Loader;
 use crate::persist::refusal::{LoadError, RESTORE_ADVICE, damaged};
+use crate::persist::replay::Replay;
 
 /// The manifest in place; where that is missing or damaged, one made of what
 /// the files say of themselves. `None` if there is no log.
@@ -108,17 +109,67 @@ fn first_group(
     let file = loader.disk.open(&path).on("open", &path)?;
     let len = file.len().on("stat", &path)?;
     let mut groups = GroupStream::new(file, len, ScanStart::default());
-    Ok(match groups.next_group() {
+    match groups.next_group() {
         Ok(Some(group)) => {
             let header = group.header;
             let start = IncrStart {
                 first: header.first_seq,
                 prev_crc: header.prev_crc,
             };
-            Some((header.history, start))
+            Ok(Some((header.history, start)))
         }
-        _ => None,
-    })
+        // Taken for damage, it would be left out.
+        Err(ReadError::Format(why)) if why.intact => Err(damaged(&path, &why, RESTORE_ADVICE)),
+        Err(ReadError::Io(e)) => Err(e).on("read", &path).map_err(Into::into),
+        Ok(None) | Err(ReadError::Format(_)) => Ok(None),
+    }
+}
+
+/// Refuses a log that holds what a newer version has written, as far as that
+/// can be seen: no damage elsewhere is a reason to give it up.
+///
+/// # Errors
+/// The disk's; or which file.
+pub(super) fn refuse_newer(loader: &Loader<'_>) -> Result<(), LoadError> {
+    let (bases, incrs) = numbers(loader)?;
+    let mut of_groups: Vec<String> = incrs.iter().map(|n| loader.files.incr_name(*n)).collect();
+    for (n, rdb) in bases {
+        let name = loader.files.base_name(n, rdb);
+        if !rdb {
+            of_groups.push(name);
+        } else if let Err(e) = loader.header_of(&loader.files.in_log(&name))
+            && !e.damage
+        {
+            return Err(e);
+        }
+    }
+    for name in of_groups {
+        let path = loader.files.in_log(&name);
+        let bytes = read_file(loader.disk, &path)?;
+        let mut found = None;
+        let mut see = |why: FormatError| {
+            if why.intact {
+                found.get_or_insert(why);
+            }
+        };
+        // A value may hold anything, so lines are looked for only where a group
+        // is due.
+        let mut places = vec![0];
+        let mut commands = Replay::new(None, loader.limits);
+        sound_groups(&bytes, |group| {
+            places.push(group.end());
+            commands.group(group).unwrap_or_else(&mut see);
+        });
+        for at in places {
+            let rest = bytes.get(at as usize..).unwrap_or_default();
+            let line = UnverifiedGroup::parse_line(rest, at);
+            line.map_or_else(&mut see, |_| ());
+        }
+        if let Some(why) = found {
+            return Err(damaged(&path, &why, RESTORE_ADVICE));
+        }
+    }
+    Ok(())
 }
 
 fn from_files(loader: &Loader<'_>) -> Result<Option<Manifest>, LoadError> {

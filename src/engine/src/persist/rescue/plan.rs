@@ -180,6 +180,10 @@ impl Plan {
                     Some(manifest) => behind(loader, manifest, covers, history)?,
                     None => None,
                 };
+                // What follows may only seem to be missing.
+                if behind.is_none() && until.allows(covers + 1, ground.time_ms) {
+                    names::refuse_newer(loader)?;
+                }
                 let found = match (&manifest, behind) {
                     (Some(manifest), Some(place)) => {
                         walk(loader, manifest, place, until, ground.time_ms)?

@@ -14,9 +14,7 @@ use super::carry::{begin, copy, finish, mark, settle, write};
 use super::names;
 use crate::base::hash::Seed;
 use crate::base::number;
-use crate::format::group::{
-    GROUP_MAGIC, Group, GroupHeader, GroupScanner, ScanStart, UnverifiedGroup,
-};
+use crate::format::group::{Group, GroupHeader, GroupScanner, ScanStart, UnverifiedGroup};
 use crate::format::manifest::{BaseFile, IncrFile, IncrStart, Manifest};
 use crate::format::resp::{CommandReader, push_command};
 use crate::format::{FormatError, HistoryId, ReadError, decimal};
@@ -170,6 +168,7 @@ impl Reseal {
                 }
                 (manifest.base, files)
             }
+            Err(why) if why.intact => return Err(damaged(path, &why, "Restore the manifest.")),
             Err(why) => {
                 let listed = names::stock(loader, &bytes)?
                     .ok_or_else(|| damaged(path, &why, "Restore the manifest."))?;
@@ -464,7 +463,7 @@ fn commands(bytes: &[u8], log: &mut Log, take: Take<'_>) -> Result<(), ReadError
     let (mut db, mut atomic, mut time_ms) = (0, false, 0);
     loop {
         let at = reader.offset() as usize;
-        if let Some(time) = annotated_time(bytes.get(at..).unwrap_or_default()) {
+        if let Some(time) = annotated_time(bytes, at)? {
             if !atomic {
                 flush(log, time_ms)?;
             }
@@ -530,23 +529,30 @@ fn flush(log: &mut Log, time_ms: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The time in the annotation lines that a part of a file begins with, unix
-/// ms: of a group line, or of Redis's `#TS:`.
-fn annotated_time(mut rest: &[u8]) -> Option<u64> {
+/// The time in the annotation lines that stand at a place in a file, unix ms:
+/// of a group line, or of Redis's `#TS:`.
+///
+/// # Errors
+/// One is of a newer version: of what its commands mean nothing is known.
+fn annotated_time(bytes: &[u8], mut at: usize) -> Result<Option<u64>, FormatError> {
     let mut time = None;
-    while rest.first() == Some(&b'#') {
+    while let Some(rest) = bytes.get(at..).filter(|rest| rest.starts_with(b"#")) {
         let end = rest
             .iter()
             .position(|&b| b == b'\n')
             .unwrap_or(rest.len() - 1);
-        if rest.starts_with(GROUP_MAGIC) {
-            let line = UnverifiedGroup::parse(rest, 0, u64::MAX).ok();
-            time = time.max(line.map(|line| line.time_ms()));
+        if rest.starts_with(b"#PG") {
+            match UnverifiedGroup::parse_line(rest, at as u64) {
+                Ok(line) => time = time.max(Some(line.time_ms())),
+                Err(why) if why.intact => return Err(why),
+                // Edited.
+                Err(_) => {}
+            }
         } else if let Some(s) = rest.get(..end).and_then(|line| line.strip_prefix(b"#TS:")) {
             let s = decimal(s.strip_suffix(b"\r").unwrap_or(s));
             time = time.max(s.and_then(|s| s.checked_mul(1000)));
         }
-        rest = rest.get(end + 1..).unwrap_or_default();
+        at += end + 1;
     }
-    time
+    Ok(time)
 }

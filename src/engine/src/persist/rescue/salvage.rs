@@ -271,6 +271,7 @@ impl Salvaged {
         if !loader.disk.exists(path).on("stat", path)? {
             return Err(refuse(format!("there is no snapshot {}", path.display())));
         }
+        names::refuse_newer(loader)?;
         let mut report = Report::new(Way::Fallback, why);
         let manifest = names::manifest(loader, &mut report.lines).ok().flatten();
         let (space, head, _) = loader

@@ -106,7 +106,8 @@ pub struct Life {
     held: Vec<usize>,
 }
 
-const POLICIES: [FsyncPolicy; 3] = [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
+pub const POLICIES: [FsyncPolicy; 3] =
+    [FsyncPolicy::Always, FsyncPolicy::Everysec, FsyncPolicy::No];
 
 /// Random settings, with the folder of all tests.
 pub fn any_settings(rng: &mut SeededRandom) -> Settings {

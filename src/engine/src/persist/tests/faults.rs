@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::driver::{Life, Told, any_settings, first_seed, rounds};
+use super::driver::{Life, POLICIES, Told, any_settings, first_seed, rounds};
 use super::judge::{End, check_folder, judge};
 use crate::base::random::SeededRandom;
 use crate::engine::{Call, Fate};
@@ -278,11 +278,15 @@ fn a_log_turned_off_while_broken_ends_where_it_was_written() {
 /// all is well. Else all are, also those who are held or wait in PERSIST.SYNC.
 #[test]
 fn a_log_that_is_turned_off_tells_what_became_of_the_last_writes() {
-    let off = Settings {
-        appendonly: false,
-        ..settings(FsyncPolicy::Always)
-    };
-    for fails in [true, false] {
+    for (fails, policy) in [true, false]
+        .into_iter()
+        .flat_map(|fails| POLICIES.map(|policy| (fails, policy)))
+    {
+        // One CONFIG SET may change both.
+        let off = Settings {
+            appendonly: false,
+            ..settings(policy)
+        };
         let (mem, faults, mut rig) = rig(settings(FsyncPolicy::Always));
         rig.run("SET a 1");
         assert!(rig.pass());
@@ -299,7 +303,7 @@ fn a_log_that_is_turned_off_tells_what_became_of_the_last_writes() {
             faults.set_on(Op::Sync, 1, Fault::once(EIO));
         }
         rig.engine.apply(&mut rig.host, off.clone());
-        assert_eq!(rig.pass(), !fails, "c's reply, fails: {fails}");
+        assert_eq!(rig.pass(), !fails, "c's reply, fails: {fails}, {policy:?}");
         let fate = if fails { Fate::Failed } else { Fate::Kept };
         assert_eq!(rig.engine.fate(until), fate);
         let synced = rig.engine.is_synced(all);
