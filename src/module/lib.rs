@@ -1,6 +1,7 @@
 //! The host adapter: the durable keyspace as a module of redis-server and
 //! valkey-server. The only crate that sees the module API, and the only one
 //! with unsafe code.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod admin;
 mod alloc;
