@@ -38,6 +38,21 @@ bench() {
 row() { printf '| %s | %s/s | %s ms | %s ms |\n' "$@"; }
 median() { sort -n "$1" | sed -n "$(((rounds + 1) / 2))p"; }
 writers() { redis-benchmark -p "$1" -c 8 -P "$2" -n 1000000000 -q "${@:3}" >/dev/null 2>&1 & writers=$!; sleep 1; }
+# redis-benchmark knows no transactions.
+transactions() { python3 -c '
+import socket, sys, threading
+def work():
+    client = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    replies = client.makefile("rb")
+    while True:
+        client.sendall(b"MULTI\r\nPERSIST.SET k v\r\nEXEC\r\n")
+        for _ in range(4):
+            replies.readline()
+for _ in range(8):
+    threading.Thread(target=work).start()
+' "$1" & writers=$!; sleep 1; }
+# The p50 and p99 of the last 512 fsyncs, in ms.
+fsyncs() { redis-cli -p "$1" persist.info | tr -d '\r' | awk -F: '/^fsync_latency_us_p(50|99):/ { printf "%.1f ", $2 / 1000 }'; }
 no_more() { kill $writers; wait $writers 2>/dev/null || true; sleep 0.5; }
 
 for slow in "$ms" 0; do
@@ -53,6 +68,10 @@ for slow in "$ms" 0; do
     writers $ours 1 EVAL "return redis.call('PERSIST.SET', 'k', 'v')" 0
     row "cache GET beside 8 with EVAL" $(bench $ours 50 1 GET cache)
     no_more
+    transactions $ours
+    row "cache GET beside 8 with EXEC" $(bench $ours 50 1 GET cache)
+    no_more
+    printf '| an fsync meanwhile | | %s ms | %s ms |\n' $(fsyncs $ours)
     writers $theirs 1 SET k v
     row "host's GET beside 8 writers, its own log" $(bench $theirs 50 1 GET cache)
     no_more
