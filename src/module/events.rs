@@ -140,13 +140,9 @@ pub fn work_ended() {
         }
         free
     });
-    gate::woken();
     if free == Some(true) {
         held::release();
         sync::end_of_pass();
-    } else {
-        // No pass ends before that script does.
-        gate::look();
     }
 }
 
@@ -220,10 +216,18 @@ extern "C" fn on_client(
     _: *mut raw::RedisModuleCtx,
     _: raw::RedisModuleEvent,
     what: u64,
-    _: *mut c_void,
+    data: *mut c_void,
 ) {
-    if what == raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED {
-        pipelines::came();
+    match what {
+        raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED => pipelines::came(),
+        raw::REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED => {
+            // SAFETY: the host's structure for this event, valid until this
+            // returns.
+            if let Some(client) = unsafe { data.cast::<raw::RedisModuleClientInfo>().as_ref() } {
+                crate::guarded((), || gate::gone(client.id));
+            }
+        }
+        _ => {}
     }
 }
 

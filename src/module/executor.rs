@@ -22,7 +22,7 @@ use crate::ffi::host;
 /// What the thread is told.
 enum Work {
     Job(Job),
-    /// To wake the event loop then, unless a job comes before.
+    /// To wake the event loop then, or at the end of the job that runs then.
     WakeAt(Instant),
     /// To look at this, between jobs.
     Watch(Arc<Watchdog>),
@@ -66,6 +66,7 @@ impl IoThread {
                 if results.send(end).is_err() {
                     return;
                 }
+                inbox.wakes_now();
                 wake();
             }
         })?;
@@ -111,7 +112,6 @@ impl Inbox {
             };
             match work {
                 Some(Work::Job(job)) => {
-                    self.wake_at.clear();
                     return Some(job);
                 }
                 Some(Work::WakeAt(at)) => {
@@ -123,11 +123,21 @@ impl Inbox {
         }
     }
 
+    /// The event loop is being woken: whether it was to be by now. What is to
+    /// come stays: who waits for that doesn't ask again, whatever turns the
+    /// event loop before.
+    fn wakes_now(&mut self) -> bool {
+        let now = Instant::now();
+        let is_due = self.wake_at.first().is_some_and(|at| *at <= now);
+        if is_due {
+            self.wake_at.retain(|at| *at > now);
+        }
+        is_due
+    }
+
     fn timed_out(&mut self) {
         let now = Instant::now();
-        let due = self.wake_at.first().is_some_and(|at| *at <= now);
-        if due {
-            self.wake_at.retain(|at| *at > now);
+        if self.wakes_now() {
             wake();
         }
         if let Some((at, watchdog)) = &mut self.watched
@@ -272,5 +282,32 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Resul
         let started = thread::Builder::new().name(name.into()).spawn(work);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, null_mut());
         started
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever asked for it doesn't ask again.
+    #[test]
+    fn a_job_in_between_takes_no_waking_away() {
+        let (work, queue) = channel();
+        let mut inbox = Inbox {
+            queue,
+            wake_at: BTreeSet::new(),
+            watched: None,
+        };
+        let now = Instant::now();
+        let later = now + Duration::from_secs(9);
+        for at in [now, later] {
+            work.send(Work::WakeAt(at)).unwrap();
+        }
+        work.send(Work::Job(Box::new(|| Box::new(())))).unwrap();
+        assert!(inbox.next_job().is_some());
+        // Its end wakes the event loop, once for it and for what is due.
+        assert!(inbox.wakes_now());
+        assert_eq!(inbox.wake_at.first(), Some(&later));
+        assert!(!inbox.wakes_now());
     }
 }

@@ -11,13 +11,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use persist_engine::gate::{Gate, LEAST_FSYNC, Look};
+use persist_engine::gate::{FIRST_LOOK, Gate, LEAST_FSYNC, Look};
 use persist_engine::host::Level;
 
 use crate::client::{self, ClientSocket, ClientState};
 use crate::executor;
 use crate::ffi::Ctx;
 use crate::state::{self, ALONE, Exclusive, FAST, IO_THREADS, get, set};
+use crate::timer::Timer;
 
 static GATE: Exclusive<Gate<ClientSocket>> = Exclusive::new(Gate::new());
 
@@ -25,8 +26,14 @@ static GATE: Exclusive<Gate<ClientSocket>> = Exclusive::new(Gate::new());
 /// caller the host doesn't tell (Redis 7.0).
 static SERVES_CALLERS: AtomicBool = AtomicBool::new(false);
 
-/// Whether the I/O thread has woken the event loop since the last look.
-static WOKEN: AtomicBool = AtomicBool::new(false);
+/// Turns the event loop for the next look; none if clients can't be kept out.
+static TIMER: OnceLock<Option<Timer>> = OnceLock::new();
+
+/// Whether it has gone off since the last look.
+static RANG: AtomicBool = AtomicBool::new(false);
+
+/// If no pass has ended so long after it went off, none does for a while.
+const NO_PASS: Duration = Duration::from_millis(50);
 
 /// After the gate was opened those behind it come in the next pass; until then
 /// no background fsync begins, in us.
@@ -64,11 +71,18 @@ pub fn next_pass() {
     set(&SERVES_CALLERS, false);
 }
 
-/// An fsync on the event loop took so long: closes the gate. Not if the I/O
-/// thread is `busy`: it has to see to it that the gate is opened in time.
-pub fn synced(ctx: Ctx<'_>, took: Duration, busy: bool) {
-    let closes = is_useful() && !busy && took >= LEAST_FSYNC && can_be_held(ctx);
-    if closes && get(&SERVES_CALLERS) {
+/// This client is gone, and its socket may be another's, or the host's own.
+pub fn gone(id: u64) {
+    GATE.with(|gate| gate.gone(id));
+}
+
+/// An fsync on the event loop took so long: closes the gate.
+pub fn synced(ctx: Ctx<'_>, took: Duration) {
+    let timer = match is_useful() && took >= LEAST_FSYNC {
+        true => timer(ctx),
+        false => None,
+    };
+    if timer.is_some() && get(&SERVES_CALLERS) {
         ctx.client_states(None, |client| {
             if client.runs_others && client.is_answered {
                 note(&client);
@@ -77,48 +91,76 @@ pub fn synced(ctx: Ctx<'_>, took: Duration, busy: bool) {
         });
     }
     GATE.with(|gate| {
-        let took = if closes { took } else { Duration::ZERO };
+        let took = timer.map_or(Duration::ZERO, |_| took);
         let (kept_out, let_in) = gate.synced(Instant::now(), took);
+        // The end of this pass may have come before, or be far off.
+        if let Some(timer) = timer.filter(|_| !kept_out.is_empty()) {
+            timer.set(FIRST_LOOK, NO_PASS);
+        }
         kept_out.into_iter().for_each(ClientSocket::hold);
         let_in.into_iter().for_each(ClientSocket::let_go);
     });
 }
 
-/// Whether the system can keep clients out, as a try has shown.
-fn can_be_held(ctx: Ctx<'_>) -> bool {
-    static CAN: OnceLock<bool> = OnceLock::new();
-    *CAN.get_or_init(|| {
-        let can = client::can_be_held();
-        if !can {
+/// The timer, if the system can keep clients out, as a try has shown.
+fn timer(ctx: Ctx<'_>) -> Option<&'static Timer> {
+    let timer = TIMER.get_or_init(|| {
+        if !client::can_be_held() {
             ctx.log(
                 Level::Notice,
                 "this system can't keep clients out during an fsync (SO_RCVLOWAT): others may wait for two fsyncs beside clients that pipeline or run transactions and scripts",
             );
+            return None;
         }
-        can
-    })
+        match Timer::new(rings) {
+            Ok(timer) => Some(timer),
+            Err(e) => {
+                ctx.log(
+                    Level::Notice,
+                    &format!("no timer for those who are kept out during an fsync: {e}. Others may wait for two fsyncs beside clients that pipeline or run transactions and scripts"),
+                );
+                None
+            }
+        }
+    });
+    timer.as_ref()
 }
 
-/// The I/O thread has woken the event loop.
-pub fn woken() {
-    set(&WOKEN, true);
+/// The timer has gone off. The end of the pass looks; unless that doesn't come,
+/// since a script runs for long or data are loaded: then whoever sends something
+/// is to be told so.
+fn rings() {
+    let no_pass = RANG.swap(true, Ordering::Relaxed);
+    let is_open = GATE.with(|gate| {
+        if no_pass {
+            gate.open().for_each(ClientSocket::let_go);
+        }
+        gate.is_open()
+    });
+    if is_open == Some(true)
+        && let Some(Some(timer)) = TIMER.get()
+    {
+        timer.stop();
+    }
 }
 
-/// A pass has ended, after its fsync if there was one; or a script has taken so
-/// long that the host serves others meanwhile.
+/// A pass has ended, after its fsync if there was one.
 pub fn look() {
     let look = |busy| {
-        let woken = WOKEN.swap(false, Ordering::Relaxed);
-        GATE.with(|gate| gate.look(Instant::now(), woken, busy, ClientSocket::has_sent))
+        let rang = RANG.swap(false, Ordering::Relaxed);
+        GATE.with(|gate| gate.look(Instant::now(), rang, busy, ClientSocket::has_sent))
     };
     state::with(None, |engine, _| match look(engine.is_log_in_hand()) {
         None | Some(Look::IsOpen | Look::Later(None)) => {}
         Some(Look::Later(Some(pause))) => {
-            let us = pause.as_micros() as u64;
-            engine.put_off_sync(us + ONE_PASS_US);
-            match us {
-                0 => executor::turn_soon(),
-                _ => engine.wake_in(us),
+            engine.put_off_sync(pause.as_micros() as u64 + ONE_PASS_US);
+            let mut first = pause;
+            if pause.is_zero() {
+                executor::turn_soon();
+                first = NO_PASS;
+            }
+            if let Some(Some(timer)) = TIMER.get() {
+                timer.set(first, NO_PASS);
             }
         }
         Some(Look::Opens) => {

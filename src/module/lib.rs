@@ -34,6 +34,7 @@ mod scan;
 mod state;
 mod survey;
 mod sync;
+mod timer;
 mod users;
 mod version;
 

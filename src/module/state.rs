@@ -138,13 +138,13 @@ pub fn before_replies() {
         set(&HOLDS, engine.holds());
         set(&HOLDS_WRITERS, engine.holds_writers());
         set(&FAST, engine.is_disk_fast());
-        Some((doomed, side.detached, began, engine.is_io_busy()))
+        Some((doomed, side.detached, began))
     });
     // The engine is free again: closing a client may call back.
-    if let Some(Some((writers, ctx, began, busy))) = doomed {
+    if let Some(Some((writers, ctx, began))) = doomed {
         cut_off(ctx, &writers);
         if let Some(began) = began {
-            gate::synced(ctx, began.elapsed(), busy);
+            gate::synced(ctx, began.elapsed());
         }
     }
 }

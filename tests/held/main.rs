@@ -6,6 +6,8 @@
 mod alarm;
 mod full;
 mod gate;
+mod kept_out;
+
 mod stage;
 mod units;
 

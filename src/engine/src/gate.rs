@@ -31,7 +31,7 @@ pub const LEAST_FSYNC: Duration = Duration::from_millis(1);
 const TOO_MANY: usize = 1_000;
 /// The pause before the first look at who has sent something, and the part of
 /// the time since the fsync that each later pause is.
-const FIRST_LOOK: Duration = Duration::from_micros(50);
+pub const FIRST_LOOK: Duration = Duration::from_micros(50);
 const NEXT_LOOK: u32 = 2;
 
 /// A gate before clients, which send on sockets `S`.
@@ -56,7 +56,7 @@ struct Closed<S> {
     until: Instant,
     /// Whether a pass without them has ended.
     passed: bool,
-    /// When the I/O thread is to wake the event loop for the next look.
+    /// When the event loop is to turn for the next look.
     wakes_at: Option<Instant>,
 }
 
@@ -102,6 +102,21 @@ impl<S: Copy> Gate<S> {
         if let Some(&socket) = self.known.get(&id) {
             self.next.insert(id, socket);
         }
+    }
+
+    /// This client is gone, and its socket with it; there may be another of the
+    /// same name.
+    pub fn gone(&mut self, id: u64) {
+        let closed = self.closed.as_mut().map(|closed| &mut closed.clients);
+        let all = [&mut self.known, &mut self.next, &mut self.last];
+        for clients in all.into_iter().chain(closed) {
+            clients.remove(&id);
+        }
+    }
+
+    /// Whether nobody is kept out.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none()
     }
 
     /// A new pass of the event loop.
@@ -150,11 +165,10 @@ impl<S: Copy> Gate<S> {
         (awaited, overdue)
     }
 
-    /// A pass has ended, after any fsync of it; or a script has taken so long
-    /// that the host serves others meanwhile. `woken` says that the I/O thread
-    /// has woken the event loop since the last look, and so isn't going to for
-    /// this one; `busy` that it works on the log, and is going to at its end;
-    /// `has_sent` whether something has come on a socket.
+    /// A pass has ended, after any fsync of it.
+    /// `woken` says that the event loop has turned for a look since the last one,
+    /// and so isn't going to for this one; `busy` that the I/O thread works on
+    /// the log; `has_sent` whether something has come on a socket.
     pub fn look(
         &mut self,
         now: Instant,
@@ -291,6 +305,24 @@ mod tests {
         let (closed, let_in) = gate.synced(now, Duration::ZERO);
         assert_eq!((closed, let_in), (vec![], vec![1, 4]));
         assert_eq!(look(&mut gate, now, &[]), Look::IsOpen);
+    }
+
+    /// Its socket may be one by now on which the host waits for an answer.
+    #[test]
+    fn who_is_gone_is_forgotten() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        assert_eq!(pass(&mut gate, &[1, 2], now, FSYNC), [1, 2]);
+        gate.gone(1);
+        assert_eq!(gate.open().collect::<Vec<_>>(), [2]);
+        assert!(gate.is_open());
+        gate.gone(2);
+        gate.next_pass();
+        gate.note(3, 3);
+        gate.serves(3);
+        gate.gone(3);
+        gate.serves(3);
+        assert_eq!(gate.synced(now, FSYNC), (vec![], vec![]));
     }
 
     #[test]

@@ -118,16 +118,6 @@ impl Engine {
         self.persist.put_off_sync(us);
     }
 
-    /// The I/O thread wakes the event loop in so many us.
-    pub fn wake_in(&mut self, us: u64) {
-        self.persist.wake_in(us);
-    }
-
-    /// Whether the I/O thread works.
-    pub fn is_io_busy(&self) -> bool {
-        self.persist.is_io_busy()
-    }
-
     /// Whether it works on the log.
     pub fn is_log_in_hand(&self) -> bool {
         self.persist.is_log_in_hand()

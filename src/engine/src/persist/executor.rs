@@ -24,7 +24,8 @@ pub trait Executor {
     fn wait(&mut self) -> Option<Done>;
     /// Jobs submitted whose end nobody has taken yet.
     fn in_flight(&self) -> usize;
-    /// Wakes the event loop after so many us, if nothing else does before.
+    /// Wakes the event loop after so many us, or at the end of the job that runs
+    /// then.
     /// Where passes come anyway there is nothing to do.
     fn wake_in(&mut self, _us: u64) {}
     /// Has the thread look at `watchdog`, between jobs, as often as that says.

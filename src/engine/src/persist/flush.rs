@@ -184,19 +184,9 @@ impl Persist {
         }
     }
 
-    /// Whether a job is under way, or waits to be.
-    pub fn is_io_busy(&self) -> bool {
-        self.exec.in_flight() > 0
-    }
-
-    /// Whether one has the log's file in hand.
+    /// Whether a job has the log's file in hand, or waits to.
     pub fn is_log_in_hand(&self) -> bool {
         self.jobs_on_log > 0
-    }
-
-    /// The I/O thread wakes the event loop in so many us.
-    pub fn wake_in(&mut self, us: u64) {
-        self.exec.wake_in(us);
     }
 
     /// Whether the event loop may write: the file is good and in nobody
