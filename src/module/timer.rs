@@ -43,8 +43,7 @@ impl Timer {
         }
     }
 
-    /// It goes off in `first`, and every `again` from then on. None of both may
-    /// be zero.
+    /// It goes off in `first`, and every `again` from then on. Zero is never.
     pub fn set(&self, first: Duration, again: Duration) {
         let spec = libc::itimerspec {
             it_interval: timespec(again),
