@@ -7,6 +7,7 @@ mod alarm;
 mod full;
 mod gate;
 mod kept_out;
+mod mixed;
 
 mod stage;
 mod units;

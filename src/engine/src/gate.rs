@@ -130,7 +130,7 @@ impl<S: Copy> Gate<S> {
     pub fn synced(&mut self, now: Instant, took: Duration) -> (Vec<S>, Vec<S>) {
         let mut clients = std::mem::take(&mut self.next);
         let before = std::mem::replace(&mut self.last, clients.clone());
-        let (mut skipped, mut overdue) = (false, Vec::new());
+        let (mut waiting, mut skipped, mut let_in) = (BTreeMap::new(), false, Vec::new());
         match self.closed.take() {
             None => clients.extend(before),
             // Those before it have missed an fsync that others needed at once.
@@ -138,15 +138,17 @@ impl<S: Copy> Gate<S> {
             // turns for ever.
             Some(closed) if !closed.skipped => {
                 skipped = true;
-                clients.extend(closed.clients);
+                waiting = closed.clients;
             }
             // But once only, should such others come again and again.
-            Some(closed) => overdue.extend(closed.clients.into_values()),
+            Some(closed) => let_in.extend(closed.clients.into_values()),
         }
-        if took < LEAST_FSYNC || clients.is_empty() || clients.len() > TOO_MANY {
-            overdue.extend(clients.into_values());
-            return (Vec::new(), overdue);
+        let count = clients.len() + waiting.len();
+        if took < LEAST_FSYNC || count == 0 || count > TOO_MANY {
+            let_in.extend(waiting.into_values());
+            return (Vec::new(), let_in);
         }
+        clients.extend(waiting);
         // One alone need not wait for others, but for the next pass.
         let wait = match clients.len() {
             1 => Duration::ZERO,
@@ -162,7 +164,7 @@ impl<S: Copy> Gate<S> {
             passed: false,
             wakes_at: None,
         });
-        (awaited, overdue)
+        (awaited, let_in)
     }
 
     /// A pass has ended, after any fsync of it.
@@ -340,6 +342,9 @@ mod tests {
         assert_eq!(pass(&mut gate, &[], now, FSYNC), []);
         let all: Vec<u64> = (0..=TOO_MANY as u64).collect();
         assert_eq!(pass(&mut gate, &all, now, FSYNC), []);
+        // None of them was kept out, so there is nothing to do for any.
+        gate.next_pass();
+        assert_eq!(gate.synced(now, Duration::ZERO), (vec![], vec![]));
         // What was known in another pass may be wrong by now.
         let mut gate = Gate::new();
         gate.note(1, 1);
@@ -354,7 +359,7 @@ mod tests {
         let mut busy = |after, woken| gate.look(now + after, woken, true, |_| true);
         assert_eq!(busy(Duration::ZERO, false), Look::Later(Some(FIRST_LOOK)));
         assert_eq!(busy(Duration::ZERO, false), Look::Later(None));
-        // The I/O thread has forgotten to wake the event loop for a job's sake.
+        // The event loop has turned for a look, and isn't going to again.
         assert_eq!(busy(Duration::ZERO, true), Look::Later(Some(FIRST_LOOK)));
         assert_eq!(busy(FSYNC, false), Look::Later(Some(FSYNC / NEXT_LOOK)));
         assert_eq!(busy(MOST_FOR_JOBS, false), Look::Opens);
