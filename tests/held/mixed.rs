@@ -8,10 +8,13 @@ use persist_tools::preload::Preload;
 use persist_tools::raw::{RawClient, Resp, encode_command};
 use persist_tools::server::Server;
 
-/// An fsync takes so long, in ms; nobody waits for more than some of them.
+/// An fsync takes so long, in ms.
 const FSYNC_MS: u64 = 10;
-const LIMIT: Duration = Duration::from_millis(600);
-/// How long each host is tried, in s, unless the variable says otherwise.
+/// Nobody waits for longer than the server's disk and processor may stall by themselves.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Nor for more than some fsyncs, on a machine that has nothing else to do.
+const QUIET_LIMIT: Duration = Duration::from_millis(600);
+/// How long it is tried, in s. The variable says otherwise, and that the machine is quiet.
 const SECS: u64 = 8;
 const SECS_VARIABLE: &str = "PERSIST_MIXED_S";
 
@@ -144,6 +147,7 @@ fn disturb(server: &mut RawClient, random: &mut Rng) {
 #[test]
 fn nobody_waits_for_long() {
     let secs = std::env::var(SECS_VARIABLE).ok();
+    let limit = if secs.is_some() { QUIET_LIMIT } else { LIMIT };
     let secs = secs.map_or(SECS, |s| s.parse().unwrap());
     let slow = Preload::new()
         .slow_fsync_ms(FSYNC_MS)
@@ -191,12 +195,12 @@ fn nobody_waits_for_long() {
                     let began = Instant::now();
                     let reply = client.act(way);
                     let mut took = began.elapsed();
-                    if took > LIMIT / 4 {
+                    if took > limit / 4 {
                         std::thread::sleep(Duration::from_millis(100));
                         let stopped = stopped_us.load(Ordering::Relaxed) - before;
                         took = took.saturating_sub(Duration::from_micros(stopped));
                     }
-                    if took >= LIMIT {
+                    if took >= limit {
                         over.store(true, Ordering::Relaxed);
                         panic!("{way:?} waited for {took:?}, {reply}");
                     }
