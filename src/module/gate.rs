@@ -17,7 +17,7 @@ use persist_engine::host::Level;
 use crate::client::{self, ClientSocket, ClientState};
 use crate::executor;
 use crate::ffi::Ctx;
-use crate::state::{self, ALONE, Exclusive, FAST, IO_THREADS, get, set};
+use crate::state::{self, ALONE, CROWDED, Exclusive, FAST, IO_THREADS, get, set};
 use crate::timer::Timer;
 
 static GATE: Exclusive<Gate<ClientSocket>> = Exclusive::new(Gate::new());
@@ -82,7 +82,7 @@ pub fn synced(ctx: Ctx<'_>, took: Duration) {
         true => timer(ctx),
         false => None,
     };
-    if timer.is_some() && get(&SERVES_CALLERS) {
+    if timer.is_some() && get(&SERVES_CALLERS) && !get(&CROWDED) {
         ctx.client_states(None, |client| {
             if client.runs_others && client.is_answered {
                 note(&client);

@@ -6,7 +6,7 @@ use persist_engine::pipelines::{Clients, length};
 use crate::ffi::Ctx;
 use crate::gate;
 use crate::guard;
-use crate::state::{ALONE, Exclusive, FAST, HOLDS, IN_WINDOW, SYNC_EACH, get, set};
+use crate::state::{ALONE, CROWDED, Exclusive, FAST, HOLDS, IN_WINDOW, SYNC_EACH, get, set};
 
 static CLIENTS: Exclusive<Clients> = Exclusive::new(Clients::new());
 
@@ -151,10 +151,20 @@ pub fn came() {
     set(&ALONE, false);
 }
 
-/// Forgets clients that write no more, and asks whether there is more than
-/// one; to be called some ten times a second.
+/// With more clients than this, a question about all of them takes longer than
+/// what it is good for in [`gate`].
+const CROWD: u64 = 1_000;
+
+/// Forgets clients that write no more, and asks how many there are; to be
+/// called some ten times a second.
 pub fn sweep(ctx: Ctx<'_>) {
     CLIENTS.with(Clients::sweep);
-    let alone = || ctx.info(c"clients", c"connected_clients").as_deref() == Some("1");
-    set(&ALONE, get(&HOLDS) && alone());
+    let clients = || {
+        ctx.info(c"clients", c"connected_clients")?
+            .parse::<u64>()
+            .ok()
+    };
+    let clients = if get(&HOLDS) { clients() } else { None };
+    set(&ALONE, clients == Some(1));
+    set(&CROWDED, clients > Some(CROWD));
 }

@@ -84,6 +84,8 @@ pub static HOLDS: AtomicBool = AtomicBool::new(false);
 pub static FAST: AtomicBool = AtomicBool::new(false);
 /// Whether one client is connected, and no other has come since.
 pub static ALONE: AtomicBool = AtomicBool::new(false);
+/// Whether so many are that a question to the host about all takes long.
+pub static CROWDED: AtomicBool = AtomicBool::new(false);
 /// Whether XREAD's BLOCK is an error in scripts.
 pub static BLOCK_REFUSED: AtomicBool = AtomicBool::new(false);
 /// Whether replies to writes are held back, as of the last pass: for that, or
