@@ -80,10 +80,10 @@ fn what_the_io_thread_does_meanwhile_isnt_waited_for() {
     let stage = Stage::new("always", |b| b);
     stage.until_it_holds();
     ok(stage.client().words("CONFIG SET hz 1").unwrap());
-    for _ in 0..3 {
-        let (mut writers, mut other) = beside(&stage, 2, 600, &["PERSIST.REWRITE"]);
+    for _ in 0..2 {
+        let (mut writers, mut other) = beside(&stage, 2, 1_500, &["PERSIST.REWRITE"]);
         let waited = writers.iter_mut().map(waits_for_more).max().unwrap();
-        assert!(waited < Duration::from_millis(300), "{waited:?}");
+        assert!(waited < SOON, "{waited:?}");
         assert!(!other.read().unwrap().is_error());
         stage.slow(1);
         persist_tools::server::wait_until("the rewrite is over", crate::stage::LIMIT, || {
@@ -96,6 +96,10 @@ fn what_the_io_thread_does_meanwhile_isnt_waited_for() {
 /// The server begins to load what it holds: they are told so.
 #[test]
 fn loading_is_heard_of() {
+    // There it may begin before their writes.
+    if has_io_threads() {
+        return;
+    }
     let stage = Stage::new("always", |b| {
         b.config("key-load-delay", "400")
             .config("loading-process-events-interval-bytes", "1024")
@@ -120,6 +124,6 @@ fn loading_is_heard_of() {
     let waited = waits_for_more(&mut writer);
     ok(other.read().unwrap());
     let loading = began.elapsed();
-    assert!(loading > SOON * 2 || has_io_threads(), "{loading:?}");
+    assert!(loading > SOON * 2, "{loading:?}");
     assert!(waited < SOON, "{waited:?}");
 }
