@@ -52,6 +52,7 @@ struct Closed<S> {
     awaited: Vec<S>,
     /// Whether an fsync has passed without some of them.
     skipped: bool,
+    /// When the fsync ended, and until when the others are awaited.
     since: Instant,
     until: Instant,
     /// Whether a pass without them has ended.
@@ -167,8 +168,7 @@ impl<S: Copy> Gate<S> {
         (awaited, let_in)
     }
 
-    /// A pass has ended, after any fsync of it.
-    /// `woken` says that the event loop has turned for a look since the last one,
+    /// A pass has ended, after any fsync of it. `woken` says that the event loop has turned for a look since the last one,
     /// and so isn't going to for this one; `busy` that the I/O thread works on
     /// the log; `has_sent` whether something has come on a socket.
     pub fn look(

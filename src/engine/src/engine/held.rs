@@ -118,7 +118,7 @@ impl Engine {
         self.persist.put_off_sync(us);
     }
 
-    /// Whether it works on the log.
+    /// Whether the I/O thread works on the log, or is about to.
     pub fn is_log_in_hand(&self) -> bool {
         self.persist.is_log_in_hand()
     }
